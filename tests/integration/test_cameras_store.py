@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
+from snyper.cameras import schema
+from snyper.cameras.database import Database
 from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.records import Accepted, Malformed, RecordQuery
 from snyper.cameras.service import Cameras, opened
@@ -113,3 +115,17 @@ async def test_a_clock_that_is_off_and_a_still_picture_are_said(cameras: Cameras
     assert camera.skew_s is not None
     assert camera.skew_s < -86_400 * 365
     assert [warning[:12] for warning in camera.warnings] == ["its clock is", "its picture "]
+
+
+def test_a_reader_that_comes_disturbs_no_writer(tmp_path: Path) -> None:
+    """What is written while new connections are opened is not refused for that."""
+    database = Database(tmp_path, None)
+    numbers = schema.numbers
+    for number in range(3):
+        with database.writing() as db:
+            assert db.scalar(sql.select(numbers.c.value).where(numbers.c.name == "version"))
+            with database.reading() as reader, database.reading() as another:
+                assert reader.scalar(sql.select(sql.func.count()).select_from(numbers)) == 1 + number
+                assert another.scalar(sql.text("PRAGMA auto_vacuum")) == 2
+            db.execute(sql.insert(numbers).values(name=f"test {number}", value=1))
+    database.close()

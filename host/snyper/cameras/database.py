@@ -16,6 +16,8 @@ from snyper.system.files import PRIVATE, shown
 
 FILE = "cameras.db"
 _LOCK = "lock"
+_WRITES = "snyper_writes"  # of a connection: its transactions write
+_INCREMENTAL = 2  # of SQLite's auto_vacuum
 _LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
 
 
@@ -34,6 +36,7 @@ class Database:
             with _explained(folder, url):
                 self.engine = _sqlite(folder / FILE) if url is None else _postgresql(url)
                 self.is_sqlite = url is None
+                self._writing = self.engine.execution_options(**{_WRITES: True})
                 self._make_tables()
         except BaseException:
             self.close()
@@ -52,10 +55,8 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sql.Connection]:
         """Write all that the block does, or nothing where it raises, such as SQLAlchemyError."""
-        with self.engine.begin() as db:
-            if (
-                not self.is_sqlite
-            ):  # where others may write: one at a time, so that numbers rise as they are seen
+        with self._writing.begin() as db:
+            if not self.is_sqlite:  # others may write: one at a time, so that numbers rise as they are seen
                 db.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
             yield db
 
@@ -115,14 +116,18 @@ def _sqlite(path: Path) -> sql.Engine:
     @sql.event.listens_for(engine, "connect")
     def set_up(connection: Any, record: object) -> None:
         connection.isolation_level = None  # transactions are begun below
+        connection.execute("PRAGMA busy_timeout = 10000")
+        [vacuums] = connection.execute("PRAGMA auto_vacuum").fetchone()
+        if vacuums != _INCREMENTAL:  # this writes, which a connection that reads must not
+            connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
         # Freed pages are zeroed, so that what is erased is in no file.
-        pragmas = ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL")
-        for pragma in (*pragmas, "busy_timeout = 10000", "secure_delete = ON"):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sql.event.listens_for(engine, "begin")
     def begin(connection: sql.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
