@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from snyper.cameras.camera import MAX_BATCH, Camera, Delivery
+from snyper.cameras.grants import Grant, Grants
 from snyper.cameras.intake import health_of
 from snyper.cameras.records import CameraSettings, RecordQuery
 from snyper.cameras.service import Cameras, Feed, opened
@@ -228,7 +229,9 @@ async def test_a_key_speaks_for_its_cameras_alone(tmp_path: Path) -> None:
         return Camera(camera_id, "gate", hub=hub.address, outbox=tmp_path / str(number), key=key, name=name)
 
     with HubProcess() as hub:
-        async with taking(tmp_path / "cameras", hub, grants={"other": ["yard"]}) as cameras:
+        async with taking(
+            tmp_path / "cameras", hub, grants=Grants({"other": Grant({"send": ("yard",)})})
+        ) as cameras:
             allowed: list[tuple[str, str, str]] = [
                 ("lane", "lane", "lane"),
                 ("lane/left", "lane", "lane"),

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from snyper.cameras.camera import name_of
+from snyper.cameras.grants import Grant, Grants
 from snyper.cameras.presence import ASLEEP, MAX_KNOWN, MAX_SPOKEN_FOR, OFFLINE, ONLINE, Change, Presence
 from snyper.cameras.silence import FIRST_S, Expectation
 from snyper.cameras.zones import Zones
@@ -218,7 +219,7 @@ def test_those_that_are_gone_are_forgotten_first() -> None:
     ],
 )
 def test_a_key_speaks_for_its_cameras(key: str, name: str, camera: str, expected: bool) -> None:
-    assert may_speak(Proven(key, name), camera, {"gate": ["yard"]}) is expected
+    assert may_speak(Proven(key, name), camera, Grants({"gate": Grant({"send": ("yard",)})})) is expected
 
 
 @pytest.mark.parametrize("said", [None, "fleet", [], ["a"], ["a", "b", "c"], {"a": "b"}, 5])
@@ -240,3 +241,14 @@ def test_each_camera_has_a_name_at_the_hub(camera: str) -> None:
     assert name != "all"
     assert len(name) <= MAX_TARGET_ID_CHARS
     assert (name == camera) is (camera == "lane")
+
+
+def test_another_key_of_the_hub_speaks_for_all_or_for_what_is_granted_to_it() -> None:
+    grants = Grants({"desk": Grant({"send": ("yard", "gate/*")}), "reader": Grant({"watch": ("*",)})})
+    cameras = ("yard", "gate/1", "gate", "lane")
+    for key, expected in (
+        ("desk", [True, True, False, False]),
+        ("reader", [False] * 4),
+        ("fleet", [True] * 4),
+    ):
+        assert [may_speak(Proven(key, ""), camera, grants) for camera in cameras] == expected

@@ -10,6 +10,7 @@ import sqlalchemy as sql
 from snyper.cameras import schema
 from snyper.cameras.batch import MAX_SKEW_S, OF_ALL
 from snyper.cameras.database import Database
+from snyper.cameras.grants import is_among
 from snyper.cameras.plate_search import PlateSearch
 from snyper.cameras.plates import parse_pattern
 from snyper.cameras.records import Bucket, CameraState, Picture, Record, RecordPage, RecordQuery, Statistics
@@ -52,6 +53,50 @@ class Queries:
             zone=self._zones.name,
         )
 
+    def statistics_of(self, now_s: float, among: Sequence[str]) -> Statistics:
+        """Return the counters of some cameras. Raises sqlalchemy.exc.SQLAlchemyError."""
+        cameras, hours = schema.cameras, schema.hours
+        today_s = day_bounds(day_of(now_s, self._zones.zone), self._zones.zone)[0]
+        with self._database.reading() as db:
+            names = named_cameras(db, among)
+            total = db.execute(
+                sql.select(
+                    sql.func.coalesce(sql.func.sum(cameras.c.detections), 0),
+                    sql.func.coalesce(sql.func.sum(cameras.c.healths), 0),
+                    sql.func.count(),
+                    sql.func.coalesce(sql.func.max(cameras.c.last_seen_s), 0.0),
+                ).where(cameras.c.camera_id.in_(names))
+            ).one()
+            today = db.execute(
+                sql.select(
+                    sql.func.coalesce(sql.func.sum(hours.c.detections), 0),
+                    sql.func.coalesce(sql.func.sum(hours.c.healths), 0),
+                ).where(hours.c.camera_id.in_(names), hours.c.from_s >= today_s)
+            ).one()
+        return Statistics(
+            total_detections=int(total[0]),
+            today_detections=int(today[0]),
+            total_health_checks=int(total[1]),
+            today_health_checks=int(today[1]),
+            unique_cameras=total[2],
+            active_cameras=0,
+            last_update_s=total[3],
+            zone=self._zones.name,
+        )
+
+    def cameras_of_picture(self, name: str) -> set[str]:
+        """Return the cameras that a picture is of. Raises sqlalchemy.exc.SQLAlchemyError."""
+        pictures = schema.pictures
+        joined = pictures.join(_TABLE, _TABLE.c.cursor == pictures.c.cursor)
+        query = sql.select(_TABLE.c.camera_id).select_from(joined).where(pictures.c.name == name)
+        with self._database.reading() as db:
+            return set(db.scalars(query.distinct().limit(_MAX_COUNTED)))
+
+    def camera_of(self, cursor: int) -> str | None:
+        """Return the camera of a record. Raises sqlalchemy.exc.SQLAlchemyError."""
+        with self._database.reading() as db:
+            return db.scalar(sql.select(_TABLE.c.camera_id).where(_TABLE.c.cursor == cursor))
+
     def cameras(self) -> list[CameraState]:
         """Return all cameras, by name, none of them as active. Raises sqlalchemy.exc.SQLAlchemyError."""
         table, pictures = schema.cameras, schema.pictures
@@ -83,15 +128,29 @@ class Queries:
             for row in rows
         ]
 
-    def history(self, span_s: tuple[float, float], by_day: bool, which: str | None) -> list[Bucket]:
-        """Return what came in the hours or days that begin in a span of time, the oldest first: of the camera
-        `which`, of all as OF_ALL, or of each where it is None. Raises ValueError for more than MAX_HOURS,
+    def history(
+        self,
+        span_s: tuple[float, float],
+        by_day: bool,
+        camera_id: str | None,
+        is_of_all: bool,
+        among: Sequence[str] | None,
+    ) -> list[Bucket]:
+        """Return what came in the hours or days that begin in a span of time, the oldest first: of each
+        camera, or of all together, among those that may be seen. Raises ValueError for more than MAX_HOURS,
         sqlalchemy.exc.SQLAlchemyError.
         """
         table = schema.hours
         chosen = sql.select(table).where(table.c.from_s >= span_s[0], table.c.from_s < span_s[1])
-        chosen = chosen.where(table.c.camera_id != OF_ALL if which is None else table.c.camera_id == which)
         with self._database.reading() as db:
+            if is_of_all and camera_id is None and among is None:
+                chosen = chosen.where(table.c.camera_id == OF_ALL)
+            else:
+                chosen = chosen.where(table.c.camera_id != OF_ALL)
+            if camera_id is not None:
+                chosen = chosen.where(table.c.camera_id == camera_id)
+            if among is not None:
+                chosen = chosen.where(table.c.camera_id.in_(named_cameras(db, among)))
             rows = db.execute(chosen.order_by(table.c.from_s, table.c.camera_id).limit(MAX_HOURS + 1)).all()
         if len(rows) > MAX_HOURS:
             raise ValueError(f"these are more than {MAX_HOURS:,} hours of cameras: ask for less time")
@@ -99,8 +158,9 @@ class Queries:
         for row in rows:
             day = day_of(row.from_s, self._zones.zone)
             from_s = day_bounds(day, self._zones.zone)[0] if by_day else float(row.from_s)
-            last = found.get((from_s, row.camera_id), Bucket(from_s, row.camera_id or None, 0, 0))
-            found[from_s, row.camera_id] = replace(
+            name = OF_ALL if is_of_all else row.camera_id
+            last = found.get((from_s, name), Bucket(from_s, name or None, 0, 0))
+            found[from_s, name] = replace(
                 last,
                 detections=last.detections + row.detections,
                 health_checks=last.health_checks + row.healths,
@@ -146,6 +206,8 @@ class Queries:
     def _choice(self, db: sql.Connection, query: RecordQuery) -> sql.Select[Any]:
         """Return the records that meet the conditions."""
         chosen = sql.select(_TABLE.c.cursor)
+        if query.among is not None:
+            chosen = chosen.where(_TABLE.c.camera_id.in_(named_cameras(db, query.among)))
         if query.camera_id is not None:
             chosen = chosen.where(_TABLE.c.camera_id == query.camera_id)
         if query.checkpoint_id is not None:
@@ -191,8 +253,8 @@ class Queries:
 
 def _is_unconditional(query: RecordQuery) -> bool:
     times = (query.from_s, query.until_s)
-    conditions = (query.camera_id, query.checkpoint_id, query.plate, query.class_name, *times)
-    return all(one is None for one in conditions)
+    what = (query.plate, query.class_name, query.among)
+    return all(one is None for one in (query.camera_id, query.checkpoint_id, *what, *times))
 
 
 def _is_by_time(query: RecordQuery) -> bool:
@@ -214,6 +276,11 @@ def _place(query: RecordQuery) -> list[sql.ColumnElement[bool]]:
         return [sql.tuple_(_TABLE.c.time_s, _TABLE.c.cursor) < sql.tuple_(float(time_s), number)]
     except ValueError:
         raise ValueError("the cursor is none that a page of these records had") from None
+
+
+def named_cameras(db: sql.Connection, among: Sequence[str]) -> list[str]:
+    """Return the ids of the cameras that are named."""
+    return [name for name in db.scalars(sql.select(schema.cameras.c.camera_id)) if is_among(name, among)]
 
 
 def _numbers(db: sql.Connection) -> dict[str, int]:

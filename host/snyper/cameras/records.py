@@ -128,7 +128,8 @@ class RecordQuery:
     """Conditions that records are to meet. The newest come first; with `after`, a cursor, those that came
     later, in the order in which they came. `before` is the `next_cursor` of a page. `from_s` (included) and
     `until_s` (not) are seconds since 1970 (UTC). `plate` is exact, has `*` and `?`, or begins with `~1` for
-    one letter that may differ; `class_name` is that of the first vehicle.
+    one letter that may differ; `class_name` is that of the first vehicle. `among` are the cameras that may be
+    seen, as `is_among` reads them, None for all.
     """
 
     limit: int = 10
@@ -140,6 +141,7 @@ class RecordQuery:
     from_s: float | None = None
     until_s: float | None = None
     class_name: str | None = None
+    among: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

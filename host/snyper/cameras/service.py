@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from snyper.cameras.batch import OF_ALL, Incoming, Item
+from snyper.cameras.batch import Incoming, Item
 from snyper.cameras.check import CheckResult
 from snyper.cameras.database import Database
 from snyper.cameras.export import Export
+from snyper.cameras.grants import is_among
 from snyper.cameras.log import DELETE, Entry, Log
 from snyper.cameras.presence import ONLINE, Change, Presence
 from snyper.cameras.queries import MAX_LIMIT, Queries
@@ -196,15 +197,31 @@ class Cameras:
         """Expect to hear of a camera: listeners are told that it is gone unless it comes within a minute."""
         self._presence.expect_soon(camera_id, self._loop.time())
 
-    async def statistics(self) -> Statistics:
-        """Return the counters."""
-        found = await self._read(self._queries.statistics, time.time())
-        return replace(found, active_cameras=sum(1 for _ in self._presence))
+    async def statistics(self, among: Sequence[str] | None = None) -> Statistics:
+        """Return the counters, of cameras among those that are named, as `is_among` reads them."""
+        if among is None:
+            found = await self._read(self._queries.statistics, time.time())
+        else:
+            found = await self._read(self._queries.statistics_of, time.time(), among)
+        here = (camera for camera in self._presence if among is None or is_among(camera, among))
+        return replace(found, active_cameras=sum(1 for _ in here))
 
-    async def cameras(self) -> list[CameraState]:
-        """Return all cameras, by name."""
+    async def cameras(self, among: Sequence[str] | None = None) -> list[CameraState]:
+        """Return all cameras, by name, among those that are named, as `is_among` reads them."""
         found = await self._read(self._queries.cameras)
-        return [self._with_presence(self._with_warnings(camera)) for camera in found]
+        return [
+            self._with_presence(self._with_warnings(camera))
+            for camera in found
+            if among is None or is_among(camera.camera_id, among)
+        ]
+
+    async def cameras_of_picture(self, name: str) -> set[str]:
+        """Return the cameras that a picture is of."""
+        return await self._read(self._queries.cameras_of_picture, name)
+
+    async def camera_of(self, cursor: int) -> str | None:
+        """Return the camera of a record, None where there is no such record."""
+        return await self._read(self._queries.camera_of, cursor)
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return a page of records. Raises ValueError for a cursor that is none."""
@@ -255,12 +272,12 @@ class Cameras:
         by_day: bool = False,
         camera_id: str | None = None,
         of_all: bool = False,
+        among: Sequence[str] | None = None,
     ) -> list[Bucket]:
         """Return what came in the hours or days that begin in a span of time, the oldest first: of each
-        camera, of one, or of all together. Raises ValueError for too many.
+        camera or of all together, of one alone, of those that are named. Raises ValueError for too many.
         """
-        which = OF_ALL if of_all else camera_id
-        return await self._read(self._queries.history, span_s, by_day, which)
+        return await self._read(self._queries.history, span_s, by_day, camera_id, of_all, among)
 
     def settings_of(self, camera_id: str) -> CameraSettings:
         """Return what is set of a camera."""
@@ -377,15 +394,15 @@ class Cameras:
         """Have a record outlive retention, or no more; tell whether it is there. Raises Overloaded."""
         return await self._change_rows(lambda: self._store.protect(cursor, is_protected))
 
-    async def erase_plate(self, plate: str, who: str = "") -> int:
+    async def erase_plate(self, plate: str, who: str = "", among: Sequence[str] | None = None) -> int:
         """Erase all records of a plate, protected ones too, with their pictures, so that no file has it any
-        more; return how many there were. The log says that `who` did, and no plate. Raises OSError while
-        somebody reads the database, Overloaded.
+        more; return how many there were. `among` are the cameras of which, None for all. The log says that
+        `who` did, and no plate. Raises OSError while somebody reads the database, Overloaded.
         """
         entry = Entry(DELETE, who)
         await self.log.write(entry)
         count = 0
-        while erased := await self._change_rows(lambda: self._store.erase_some(plate)):
+        while erased := await self._change_rows(lambda: self._store.erase_some(plate, among)):
             count += erased
         await self._change_rows(lambda: self._store.log.erase_plate(plate))
         await self.log.write(replace(entry, count=count, times=0))

@@ -18,6 +18,7 @@ from snyper.cameras.database import Database
 from snyper.cameras.log import LogTable
 from snyper.cameras.pictures import NotAPicture, PictureFolder, decode
 from snyper.cameras.plates import fold
+from snyper.cameras.queries import named_cameras
 from snyper.cameras.recent import WINDOW_S, RecentBodies
 from snyper.cameras.records import CamerasError, CameraSettings, Detection, Malformed, Overloaded
 from snyper.cameras.removal import Removal
@@ -90,11 +91,18 @@ class Store:
             change = sql.update(table).where(table.c.cursor == cursor).values(is_protected=is_protected)
             return bool(db.execute(change).rowcount)
 
-    def erase_some(self, plate: str) -> int:
-        """Erase some of the records that have this very plate, folded, and return how many."""
+    def erase_some(self, plate: str, among: Sequence[str] | None) -> int:
+        """Erase some of the records that have this very plate, folded, of those cameras, and return how
+        many.
+        """
         sightings, plates = schema.sightings, schema.plates
         query = sql.select(sightings.c.cursor).join(plates, plates.c.number == sightings.c.plate)
+        if among is not None:
+            table = schema.detections
+            query = query.join(table, table.c.cursor == sightings.c.cursor)
         with self._database.reading() as db:
+            if among is not None:
+                query = query.where(table.c.camera_id.in_(named_cameras(db, among)))
             cursors = db.scalars(query.where(plates.c.folded == fold(plate)).limit(_ERASED_AT_ONCE)).all()
         self._removal.remove_records(cursors)
         return len(cursors)

@@ -1,6 +1,6 @@
 """`snyper gateway`: a hub, arrays, a signal and cameras, over HTTP."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,13 @@ from snyper.client import DEFAULT_HUB, ReconnectingClient
 from snyper.shared.socket_protocol import is_target_id
 from snyper.system.process import EXIT_USAGE, loading
 from snyper.system.streams import print_json
+from snyper.system.text import one_line
 
 if TYPE_CHECKING:
     from snyper.cameras.rules import Rules
     from snyper.cameras.service import Cameras
     from snyper.gateway.app import Face, Gateway
-    from snyper.gateway.camera_link import Grants
+    from snyper.gateway.camera_keys import CameraKeys
     from snyper.streams.packet import PacketSource
 
 
@@ -148,7 +149,6 @@ def gateway(
         fail("--database, --origin, --grant and --rules are of --cameras FOLDER", EXIT_USAGE)
     if rules is not None and hub is None:
         fail("--rules have a hub cease fire: say which with --hub HOST:PORT", EXIT_USAGE)
-    grants = _grants(grant or ())
     serves_itself = arrays is not None or demo_signal or cameras is not None
     if hub is None and (stream is not None or name is not None or not serves_itself):
         hub = DEFAULT_HUB
@@ -160,7 +160,9 @@ def gateway(
         extras.need("arrays", "storing arrays" if arrays is not None else "serving a signal")
     from snyper.gateway.limits import ARRAY_LIMITS, CAMERA_LIMITS, LIMITS
 
-    access = Access(key_file, is_open, certificate, certificate_key)
+    camera_keys = _camera_keys(cameras, grant or ())
+    has_more_keys = camera_keys is not None and camera_keys.has_keys
+    access = Access(key_file, is_open, certificate, certificate_key, has_more_keys)
     with starting(listen, access, limits_of({**LIMITS, **ARRAY_LIMITS, **CAMERA_LIMITS}, limit)) as server:
 
         def ready() -> None:
@@ -180,20 +182,21 @@ def gateway(
         if arrays is not None or demo_signal or stream is not None:
             source = _source(client, stream, channel, demo_signal)
             faces.append(partial(_arrays_face, folder=arrays, source=source, hub=hub, name=name))
-        if cameras is not None:
+        if cameras is not None and camera_keys is not None:
             with loading():
                 from snyper.gateway.cameras import ANY_PAGE, serving_cameras
 
-            pages = origin or ([ANY_PAGE] if server.keys or is_open else [])
+            pages = origin or ([ANY_PAGE] if server.keys or has_more_keys or is_open else [])
             kept = partial(
                 serving_cameras,
                 folder=cameras,
                 database=database,
                 zone=zone,
                 origins=pages,
+                keys=camera_keys,
                 ruled=_ruled(rules, client),
             )
-            faces.append(partial(_cameras_face, serving=kept, hub=hub, grants=grants))
+            faces.append(partial(_cameras_face, serving=kept, hub=hub, grants=camera_keys))
         server.run(faces, ready)
 
 
@@ -209,6 +212,19 @@ def _ruled(file: Path | None, client: ReconnectingClient | None) -> "tuple[Rules
         fail(f"{file}: {error.strerror}", EXIT_USAGE)
     except ValueError as error:  # UnicodeDecodeError is one
         fail(f"{file}: {error}", EXIT_USAGE)
+
+
+def _camera_keys(folder: Path | None, given: Sequence[str]) -> "CameraKeys | None":
+    """Return the keys of the cameras in a folder with what was granted beside, or end with wrong usage."""
+    if folder is None:
+        return None
+    from snyper.cameras.grants import FILE
+    from snyper.gateway.camera_keys import CameraKeys
+
+    try:
+        return CameraKeys(folder / FILE, _grants(given))
+    except (OSError, ValueError) as error:
+        fail(one_line(str(error)), EXIT_USAGE)
 
 
 def _grants(given: Iterable[str]) -> dict[str, list[str]]:
@@ -227,7 +243,7 @@ async def _cameras_face(
     gateway: "Gateway",
     serving: "Callable[[Gateway], AbstractAsyncContextManager[Cameras]]",
     hub: str | None,
-    grants: "Grants",
+    grants: "CameraKeys",
 ) -> AsyncIterator[None]:
     """Serve cameras for the block, over HTTP and, where there is one, through a hub."""
     from snyper.gateway.camera_link import cameras_at_hub

@@ -69,6 +69,7 @@ class Access:
     is_open: bool
     certificate: Path | None
     certificate_key: Path | None
+    has_more_keys: bool = False  # which a face has, and asks for
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def starting(
     """Open the sockets of a server for the block. Whatever goes wrong, and Ctrl-C, ends the command with a
     message and its exit status.
     """
-    keys = service_keys(listen, access.key_file, access.is_open)
+    keys = service_keys(listen, access.key_file, access.is_open, access.has_more_keys)
     check_certificate(access.certificate, access.certificate_key)
     log_to_stderr(log_level)
     # It warns of each line to a peer that has just gone.
@@ -151,16 +152,20 @@ def places(urls: Sequence[str], hub: str | None, name: str | None) -> str:
     return ", ".join([*urls, *([f"{name} at the hub {hub}"] if hub else [])])
 
 
-def service_keys(listen: list[str], key_file: Path | None, is_open: bool) -> dict[str, str]:
-    """Return the keys that a server asks for, by name. Ends the command where others reach it without any."""
+def service_keys(
+    listen: list[str], key_file: Path | None, is_open: bool, has_more: bool = False
+) -> dict[str, str]:
+    """Return the keys that a server asks for, by name; `has_more`: there are others. Ends the command where
+    others reach it without any.
+    """
     try:
         key = secret(KEY_VARIABLE) if key_file is None else line_of(key_file, "--key-file", "key")
     except ValueError as error:
         fail(str(error), EXIT_USAGE)
-    if key and is_open:
+    if (key or has_more) and is_open:
         fail("--open lets everybody in, and there is a key: give one of them", EXIT_USAGE)
     far = [one for one in listen if not is_loopback(parse_address(one)[0])]
-    if far and not key and not is_open:
+    if far and not key and not has_more and not is_open:
         fail(
             f"a server on {far[0]} can be reached by others, so it needs a key: set {KEY_VARIABLE}, or"
             " --key-file FILE, or --open for a network where everybody may, or listen on 127.0.0.1",

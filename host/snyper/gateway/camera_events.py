@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from typing import Any
 
+from snyper.cameras.grants import SEND, WATCH, Grants
 from snyper.cameras.records import CamerasError, MissingField
 from snyper.cameras.service import Cameras
 from snyper.gateway import camera_bodies as bodies
@@ -31,8 +32,9 @@ class _NoBody(CamerasError):
 class CameraEvents:
     """The events of cameras. Each is answered to its sender alone, by an event and an acknowledgement."""
 
-    def __init__(self, cameras: Cameras, server: SocketServer) -> None:
+    def __init__(self, cameras: Cameras, server: SocketServer, grants: Grants) -> None:
         self._cameras = cameras
+        self._grants = grants
         self._server = server
         server.on_left(cameras.disconnect)
         for event, handler in (
@@ -54,7 +56,10 @@ class CameraEvents:
             async for event in feed:
                 if event.kind in _TOLD:  # else it counts what was lost, as cursors show too
                     name, room = _TOLD[event.kind]
-                    await self._server.emit(name, dict(event.data), to=room)
+                    data = dict(event.data)
+                    for key in self._server.principals():
+                        if self._grants.may(key, WATCH, data["camera_id"]):
+                            await self._server.emit(name, data, to=_room(room, key))
 
     def _answering(self, handler: Callable[[str, Any], Awaitable[tuple[str, Answer]]]) -> Callable[..., Any]:
         """Return a handler for Socket.IO, which answers errors as well."""
@@ -82,6 +87,7 @@ class CameraEvents:
             item = bodies.take_registration(body)
         except MissingField:
             raise _NoBody(bodies.NO_CAMERA) from None
+        self._grants.check(PRINCIPAL.get(), SEND, item.camera_id)
         accepted = await self._cameras.register(item, PRINCIPAL.get())
         self._note(sid, item)
         return "camera_register", bodies.answer_of(item, accepted, "Camera registered successfully")
@@ -89,6 +95,7 @@ class CameraEvents:
     async def _detect(self, sid: str, body: object) -> tuple[str, Answer]:
         _check_camera(body)
         item = bodies.take_detection(body)
+        self._grants.check(PRINCIPAL.get(), SEND, item.camera_id)
         accepted = await self._cameras.detect(item, PRINCIPAL.get())
         self._note(sid, item)
         return "lpr_response", bodies.answer_of(item, accepted, "LPR data received successfully")
@@ -96,6 +103,7 @@ class CameraEvents:
     async def _health(self, sid: str, body: object) -> tuple[str, Answer]:
         _check_camera(body)
         item = bodies.take_health(body)
+        self._grants.check(PRINCIPAL.get(), SEND, item.camera_id)
         accepted = await self._cameras.health(item, PRINCIPAL.get())
         self._note(sid, item)
         return "health_response", bodies.answer_of(item, accepted, "Health status received successfully")
@@ -116,17 +124,23 @@ class CameraEvents:
 
     def _joining(self, room: str, words: str) -> Callable[[str, Any], Awaitable[tuple[str, Answer]]]:
         async def join(sid: str, body: object) -> tuple[str, Answer]:
-            await self._server.enter_room(sid, room)
+            self._grants.among(PRINCIPAL.get(), WATCH)
+            await self._server.enter_room(sid, _room(room, PRINCIPAL.get()))
             return "status", {"success": True, "message": words, "timestamp": bodies.now()}
 
         return join
 
     def _leaving(self, room: str, words: str) -> Callable[[str, Any], Awaitable[tuple[str, Answer]]]:
         async def leave(sid: str, body: object) -> tuple[str, Answer]:
-            await self._server.leave_room(sid, room)
+            await self._server.leave_room(sid, _room(room, PRINCIPAL.get()))
             return "status", {"success": True, "message": words, "timestamp": bodies.now()}
 
         return leave
+
+
+def _room(room: str, key: str) -> str:
+    """Return where those who watch with a key hear of what it may see."""
+    return f"{room}:{key}"
 
 
 def _check_camera(body: object) -> None:

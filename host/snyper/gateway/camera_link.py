@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from snyper.cameras.camera import DETECTION, HEALTH, MAX_BATCH, SERVICE, SILENCE_S
+from snyper.cameras.grants import SEND, Grants
 from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.records import Accepted, CamerasError, Detection, Health, Overloaded
 from snyper.cameras.service import Cameras
@@ -18,7 +19,6 @@ from snyper.services.remote_exceptions import Busy
 
 RETRY_AFTER_S = 1.0
 Answer = dict[str, Any]
-Grants = Mapping[str, Sequence[str]]  # cameras that the device key of a name speaks for beside its own
 
 
 @asynccontextmanager
@@ -29,7 +29,7 @@ async def cameras_at_hub(
 
     Raises Refused where the hub does not take it; ValueError for a name that is none.
     """
-    served = LinkedCameras(cameras, grants or {})
+    served = LinkedCameras(cameras, grants or Grants({}))
     server = AsyncServer(served, hub=hub, name=name, devices=True, concurrent=(served,))
     served._server = server
     async with server:
@@ -39,13 +39,13 @@ async def cameras_at_hub(
 
 def may_speak(proven: Proven, camera_id: str, grants: Grants) -> bool:
     """Tell whether who has proven that speaks for a camera. Who has a `device` key, of the name NAME, speaks
-    for NAME, for NAME/… and for those that are granted to it; who has another key of the hub, or comes
-    through a hub without keys, for all.
+    for NAME, for NAME/… and for those that are granted to it; who has another key of the hub for those that
+    are granted to that, or for all where nothing is; who comes through a hub without keys for all.
     """
     if not proven.is_device:
-        return True
+        return grants.may(proven.key, SEND, camera_id)
     own = camera_id == proven.name or camera_id.startswith(f"{proven.name}/")
-    return own or camera_id in grants.get(proven.name, ())
+    return own or grants.has(proven.key, SEND, camera_id)
 
 
 class LinkedCameras:

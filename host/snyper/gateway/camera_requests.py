@@ -4,6 +4,7 @@ from datetime import UTC
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
+from snyper.cameras.grants import Forbidden
 from snyper.cameras.records import Malformed, MissingField, Overloaded, RecordQuery
 from snyper.cameras.times import seconds_of
 from snyper.device.serving.exchange import Exchange, Handler, Refusal
@@ -24,6 +25,8 @@ def shaped(handler: Handler) -> Handler:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is nothing with a zero byte in its name")
         try:
             await handler(exchange)
+        except Forbidden as error:
+            raise Refusal(HTTPStatus.FORBIDDEN, str(error)) from None
         except (MissingField, Malformed) as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
         except Overloaded as error:

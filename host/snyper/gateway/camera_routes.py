@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
+from snyper.cameras.grants import RULES, SEND, WATCH, Grants
 from snyper.cameras.records import Detection, Health, Malformed
 from snyper.cameras.service import Cameras
 from snyper.device.serving.exchange import Exchange, Handler, Refusal
@@ -22,9 +23,12 @@ _SMALL_BYTES = 65_536  # a body of which needs no place
 class CameraRoutes:
     """The REST of cameras themselves. `connected` counts the clients of Socket.IO."""
 
-    def __init__(self, gateway: Gateway, cameras: Cameras, connected: Callable[[], int]) -> None:
+    def __init__(
+        self, gateway: Gateway, cameras: Cameras, grants: Grants, connected: Callable[[], int]
+    ) -> None:
         limits = gateway.limits
         self._cameras = cameras
+        self._grants = grants
         self._connected = connected
         self._most_bytes = limits["sio_message_mb"] * 1_000_000
         self._places = Places(limits["places"], limits["hold_s"])
@@ -72,6 +76,7 @@ class CameraRoutes:
         async for piece in exchange.body(self._most_bytes):
             content += piece
         item = take(bodies.parse(content))
+        self._grants.check(exchange.principal, SEND, item.camera_id)
         content.clear()
         if isinstance(item, Detection):
             accepted = await self._cameras.detect(item, exchange.principal)
@@ -85,10 +90,11 @@ class CameraRoutes:
         await exchange.answer_json(bodies.answer_of(item, accepted, words))
 
     async def _statistics(self, exchange: Exchange) -> None:
-        statistics = await self._cameras.statistics()
+        statistics = await self._cameras.statistics(self._grants.among(exchange.principal, WATCH))
         await exchange.answer_json(bodies.statistics_body(statistics, self._connected()))
 
     async def _history(self, exchange: Exchange) -> None:
+        among = self._grants.among(exchange.principal, WATCH)
         fields = fields_of(exchange)
         size, of = fields.get("bucket", "hour"), fields.get("of", "cameras")
         if size not in _DEFAULT_SPANS_S or of not in ("cameras", "all"):
@@ -97,7 +103,7 @@ class CameraRoutes:
         from_s = time_of(fields, "from") or until_s - _DEFAULT_SPANS_S[size]
         try:
             found = await self._cameras.history(
-                (from_s, until_s), size == "day", fields.get("camera_id") or None, of == "all"
+                (from_s, until_s), size == "day", fields.get("camera_id") or None, of == "all", among
             )
         except ValueError as error:
             raise Malformed(str(error)) from None
@@ -105,11 +111,13 @@ class CameraRoutes:
 
     async def _settings(self, exchange: Exchange) -> None:
         camera_id = exchange.path_values["camera_id"]
+        self._grants.check(exchange.principal, WATCH, camera_id)
         settings = self._cameras.settings_of(camera_id)
         await exchange.answer_json(settings_body(camera_id, settings))
 
     async def _change_settings(self, exchange: Exchange) -> None:
         camera_id = exchange.path_values["camera_id"]
+        self._grants.check(exchange.principal, RULES, camera_id)
         content = b"".join([piece async for piece in exchange.body(_MAX_SETTINGS_BYTES)])
         settings = changed_settings(self._cameras.settings_of(camera_id), bodies.parse(content))
         try:
@@ -121,7 +129,7 @@ class CameraRoutes:
         await exchange.answer_json(settings_body(camera_id, settings))
 
     async def _list(self, exchange: Exchange) -> None:
-        states = await self._cameras.cameras()
+        states = await self._cameras.cameras(self._grants.among(exchange.principal, WATCH))
         listed = [bodies.camera_body(state, self._cameras.zone_of(state.camera_id)) for state in states]
         await exchange.answer_json(
             {"success": True, "cameras": listed, "total_cameras": len(listed), "timestamp": bodies.now()}

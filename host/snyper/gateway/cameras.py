@@ -13,6 +13,7 @@ from snyper.client import ReconnectingClient
 from snyper.device.addresses import is_loopback
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_events import CameraEvents, overloaded
+from snyper.gateway.camera_keys import CameraKeys
 from snyper.gateway.camera_routes import CameraRoutes
 from snyper.gateway.camera_rules import CameraRules
 from snyper.gateway.log_routes import LogRoutes
@@ -31,28 +32,38 @@ async def serving_cameras(
     database: str | None,
     zone: str,
     origins: Collection[str],
+    keys: CameraKeys,
     ruled: tuple[Rules, ReconnectingClient] | None = None,
 ) -> AsyncIterator[Cameras]:
     """Serve cameras for the block, to pages of `origins` too: ANY_PAGE for any; without any of them, to pages
-    of this computer. `zone` has today. What is expected of single cameras stands in EXPECTED in `folder`.
-    `ruled` are rules, and the hub that they have cease fire. Raises OSError, ValueError.
+    of this computer. What `keys` may do is judged by them. `zone` has today. What is expected of single
+    cameras stands in EXPECTED in `folder`. `ruled` are rules, and the hub that they have cease fire. Raises
+    OSError, ValueError.
     """
     expected = await asyncio.to_thread(_expected, folder / EXPECTED)
     async with opened(folder, database, zone=zone, expectations=expected) as cameras:
         server = SocketServer(gateway, overloaded)
-        events = CameraEvents(cameras, server)
+        events = CameraEvents(cameras, server, keys)
         server.add_to(gateway)
-        CameraRoutes(gateway, cameras, lambda: server.count).add_to(gateway)
-        RecordRoutes(gateway, cameras).add_to(gateway)
+        CameraRoutes(gateway, cameras, keys, lambda: server.count).add_to(gateway)
+        RecordRoutes(gateway, cameras, keys).add_to(gateway)
+        if keys.has_keys:
+            gateway.guard.take_more_keys(keys.name_of)
+        gateway.guard.confine(keys.is_limited, _is_ours)
         gateway.guard.welcome(lambda path, origin: _is_ours(path) and _is_welcome(origin, origins))
         gateway.add_state(lambda: {"clients": server.count, "packets_dropped": server.dropped})
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
+
+        def is_revoked(key: str) -> bool:
+            return bool(key) and not keys.is_known(key) and not gateway.guard.has_key(key)
+
+        tasks.append(asyncio.create_task(keys.watch(lambda: server.cut(is_revoked))))
         rules = None
         if ruled is not None:
             rules = CameraRules(ruled[0], cameras, ruled[1])
             cameras.judge = rules.judge
             tasks.append(asyncio.create_task(rules.watch()))
-        LogRoutes(cameras, () if rules is None else rules.rules).add_to(gateway)
+        LogRoutes(cameras, keys, () if rules is None else rules.rules).add_to(gateway)
         try:
             yield cameras
         finally:

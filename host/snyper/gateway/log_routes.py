@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from snyper.cameras.grants import LOG, WATCH, Grants, is_among
 from snyper.cameras.log import DELETE, EXPORT, RULE, SEARCH, LogRow
 from snyper.cameras.records import Malformed
 from snyper.cameras.rules import CEASE_FIRE, Rule
@@ -18,8 +19,9 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 class LogRoutes:
     """The REST of the log. `rules` are those that are at work."""
 
-    def __init__(self, cameras: Cameras, rules: Sequence[Rule]) -> None:
+    def __init__(self, cameras: Cameras, grants: Grants, rules: Sequence[Rule]) -> None:
         self._cameras = cameras
+        self._grants = grants
         self._rules = rules
 
     def add_to(self, gateway: Gateway) -> None:
@@ -28,14 +30,16 @@ class LogRoutes:
         gateway.add("GET", "/api/rules", shaped(self._fired))
 
     async def _log(self, exchange: Exchange) -> None:
+        self._grants.check_every(exchange.principal, LOG)
         rows, next_cursor = await self._page(exchange, (SEARCH, EXPORT, DELETE))
         log = [log_body(row) for row in rows]
         await exchange.answer_json({"success": True, "log": log, "next_cursor": next_cursor})
 
     async def _fired(self, exchange: Exchange) -> None:
+        among = self._grants.among(exchange.principal, WATCH)
         rows, next_cursor = await self._page(exchange, (RULE,))
-        fired = [_fired_body(row) for row in rows]
-        rules = [_rule_body(rule) for rule in self._rules]
+        fired = [_fired_body(row) for row in rows if among is None or is_among(row.what["camera_id"], among)]
+        rules = [_rule_body(rule) for rule in self._rules if among is None or _is_seen(rule, among)]
         await exchange.answer_json(
             {"success": True, "rules": rules, "fired": fired, "next_cursor": next_cursor}
         )
@@ -73,6 +77,12 @@ def _fired_body(row: LogRow) -> dict[str, object]:
         "last_at": iso(row.last_s),
         "times": row.times,
     }
+
+
+def _is_seen(rule: Rule, among: Sequence[str]) -> bool:
+    """Tell whether a rule is about a camera that may be seen, or about any."""
+    camera = rule.camera if rule.silent is None else rule.silent
+    return camera is None or is_among(camera, among)
 
 
 def _rule_body(rule: Rule) -> dict[str, object]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
-from snyper.cameras import export
+from snyper.cameras import export, grants
 from snyper.cameras.log import EXPORT, SEARCH, Entry, folded_pattern
 from snyper.cameras.plates import fold
 from snyper.cameras.records import Malformed, Overloaded, RecordQuery
@@ -32,8 +32,9 @@ _MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"
 class RecordRoutes:
     """The REST of what is kept."""
 
-    def __init__(self, gateway: Gateway, cameras: Cameras) -> None:
+    def __init__(self, gateway: Gateway, cameras: Cameras, granted: grants.Grants) -> None:
         self._cameras = cameras
+        self._grants = granted
         self._exports = Places(_MAX_EXPORTS, gateway.limits["hold_s"])
 
     def add_to(self, gateway: Gateway) -> None:
@@ -50,7 +51,8 @@ class RecordRoutes:
             gateway.add(method, path, shaped(handler))
 
     async def _records(self, exchange: Exchange) -> None:
-        query = record_query(fields_of(exchange))
+        among = self._grants.among(exchange.principal, grants.SEARCH)
+        query = replace(record_query(fields_of(exchange)), among=among)
         content, count = await self._answer_records(query)
         await self._cameras.log.write(entry_of(SEARCH, exchange.principal, query, count))
         await exchange.answer(200, content)
@@ -76,7 +78,8 @@ class RecordRoutes:
                 query = replace(query, after=int(page.next_cursor))
 
     async def _visits(self, exchange: Exchange) -> None:
-        query = record_query(fields_of(exchange))
+        among = self._grants.among(exchange.principal, grants.SEARCH)
+        query = replace(record_query(fields_of(exchange)), among=among)
         try:
             page = await self._cameras.visits(query)
         except ValueError:
@@ -85,11 +88,12 @@ class RecordRoutes:
         await exchange.answer_json(bodies.visits_body(page))
 
     async def _export(self, exchange: Exchange) -> None:
+        among = self._grants.among(exchange.principal, grants.EXPORT)
         fields = fields_of(exchange)
         kind = fields.get("format", export.CSV)
         if kind not in _EXPORTED or "before" in fields:
             raise Malformed("format is csv or zip, and there is no before: all is exported, from after on")
-        query = record_query(fields)
+        query = replace(record_query(fields), among=among)
         most = query.limit if fields.get("limit") else None
         async with self._exports.one(exchange.address):
             entry = entry_of(EXPORT, exchange.principal, query)
@@ -110,6 +114,7 @@ class RecordRoutes:
                 self._cameras.log.note(replace(entry, count=exported.count, times=0))
 
     async def _protect(self, exchange: Exchange) -> None:
+        among = self._grants.among(exchange.principal, grants.DELETE)
         cursor = exchange.path_values["cursor"]
         content = b"".join([piece async for piece in exchange.body(_MAX_BODY_BYTES)])
         body = bodies.parse(content) if content else None
@@ -117,27 +122,42 @@ class RecordRoutes:
         if not isinstance(is_protected, bool):
             raise Malformed('the body has to be {"protected": true}, or false')
         is_number = cursor.isascii() and cursor.isdecimal() and len(cursor) <= _MAX_CURSOR_DIGITS
-        if not is_number or not await self._cameras.protect(int(cursor), is_protected):
+        camera_id = await self._cameras.camera_of(int(cursor)) if is_number else None
+        is_theirs = camera_id is not None and (among is None or grants.is_among(camera_id, among))
+        if not is_theirs or not await self._cameras.protect(int(cursor), is_protected):
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no such record: it is called by its cursor")
         await exchange.answer_json({"success": True, "cursor": int(cursor), "protected": is_protected})
 
     async def _erase(self, exchange: Exchange) -> None:
+        among = self._grants.among(exchange.principal, grants.DELETE)
         fields = fields_of(exchange)
         plate = fields.get("plate", "")
         if not fold(plate) or fields.keys() != {"plate"}:
             raise Malformed("say which plate is to be erased, and nothing else: ?plate=ABC1234")
         try:
-            count = await self._cameras.erase_plate(plate, exchange.principal)
+            count = await self._cameras.erase_plate(plate, exchange.principal, among)
         except OSError as error:
             raise Overloaded(f"not all of it could be erased, send it again: {error}") from None
         await exchange.answer_json({"success": True, "erased": count})
 
     async def _picture(self, exchange: Exchange) -> None:
-        await _answer_file(exchange, self._cameras.picture(exchange.path_values["name"]), "picture")
+        name = exchange.path_values["name"]
+        found = self._cameras.picture(name) if await self._may_see(exchange.principal, name) else None
+        await _answer_file(exchange, found, "picture")
 
     async def _thumbnail(self, exchange: Exchange) -> None:
-        found = await self._cameras.thumbnail(exchange.path_values["name"])
+        name = exchange.path_values["name"]
+        may_see = await self._may_see(exchange.principal, name)
+        found = await self._cameras.thumbnail(name) if may_see else None
         await _answer_file(exchange, found, "thumbnail")
+
+    async def _may_see(self, principal: str, name: str) -> bool:
+        """Tell whether a key may see a picture: who watches a camera may, or searches its records."""
+        if not self._grants.is_limited(principal) or self._cameras.picture(name) is None:
+            return True
+        cameras = await self._cameras.cameras_of_picture(name)
+        scopes = (grants.WATCH, grants.SEARCH)
+        return any(self._grants.has(principal, scope, camera) for scope in scopes for camera in cameras)
 
 
 def entry_of(kind: str, principal: str, query: RecordQuery, count: int = 0) -> Entry:

@@ -146,6 +146,17 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         dropped: int = self.eio.dropped
         return dropped
 
+    def principals(self) -> set[str]:
+        """Return the names of the keys of those who are connected, "" for none."""
+        return set(self._principals.values())
+
+    def cut(self, is_gone: Callable[[str], bool]) -> None:
+        """End the sessions of those of whose key's name `is_gone` says so."""
+        for sid in [sid for sid, principal in self._principals.items() if is_gone(principal)]:
+            eio_sid = self.manager.eio_sid_from_sid(sid, "/")
+            if eio_sid is not None:
+                self._start(self._cut_off(eio_sid))
+
     def is_here(self, sid: str) -> bool:
         """Tell whether a client is connected."""
         return sid in self._principals

@@ -47,7 +47,8 @@ class Application:
         self, health: Callable[[], State], ready: Callable[[], Awaitable[State]] | None = None
     ) -> None:
         """Have `/health` tell what `health` returns, at once, and `/ready` what `ready` does, which raises
-        Refusal for a face that cannot serve now. Who brings none of the keys hears the status alone.
+        Refusal for a face that cannot serve now. Who brings none of the keys, or one that is confined, hears
+        the status alone.
         """
         self._healths.append(health)
         if ready is not None:
@@ -103,6 +104,7 @@ class Application:
 
     async def _tell(self, exchange: Exchange, states: Iterable[State]) -> None:
         is_stranger = self.guard.has_keys and not exchange.principal
+        is_stranger = is_stranger or self.guard.is_confined(exchange.principal)
         await exchange.answer_json(_merged(() if is_stranger else states))
 
 

@@ -42,11 +42,32 @@ class Guard:
         self._names = settings.host_names()
         self._open_paths = set(OPEN_PATHS)
         self._may_visit: Callable[[str, str], bool] = lambda path, origin: False
+        self._more_keys: Callable[[bytes], str] | None = None
+        self._is_confined: Callable[[str], bool] = lambda principal: False
+        self._is_for_confined: Callable[[str], bool] = lambda path: False
 
     @property
     def has_keys(self) -> bool:
         """Whether it asks for a key."""
-        return bool(self._keys)
+        return bool(self._keys) or self._more_keys is not None
+
+    def take_more_keys(self, name_of: Callable[[bytes], str]) -> None:
+        """Ask for a key, and take those too whose name `name_of` returns for their SHA-256, "" for none."""
+        self._more_keys = name_of
+
+    def confine(self, is_confined: Callable[[str], bool], is_for_them: Callable[[str], bool]) -> None:
+        """Let keys of which `is_confined` says so by their name reach those paths alone of which
+        `is_for_them` does: who serves them asks what a key may do there.
+        """
+        self._is_confined, self._is_for_confined = is_confined, is_for_them
+
+    def has_key(self, name: str) -> bool:
+        """Tell whether there is a key of that name from the beginning."""
+        return name in self._keys
+
+    def is_confined(self, principal: str) -> bool:
+        """Tell whether the key of that name reaches some paths alone."""
+        return self._is_confined(principal)
 
     def leave_open(self, path: str) -> None:
         """Let requests for a path through without a key: who serves it asks for one with `admit`."""
@@ -80,7 +101,7 @@ class Guard:
     def _is_visit(self, exchange: Exchange) -> bool:
         """Return whether a page of another site sent this, which may do so. Raises Refusal."""
         host = exchange.header("host")
-        if not self._keys and not _is_own_name(host, self._names):
+        if not self.has_keys and not _is_own_name(host, self._names):
             raise Refusal(
                 HTTPStatus.FORBIDDEN,
                 "without a key this answers to its address and to names of its own network: anybody may "
@@ -96,19 +117,25 @@ class Guard:
     def _judge(self, exchange: Exchange) -> str:
         """Return the name of the key that a request came with, "" for none. Raises Refusal."""
         given = exchange.header("authorization")
-        if not given and exchange.scope["path"] in self._open_paths:
+        path = exchange.scope["path"]
+        if not given and path in self._open_paths:
             return ""
         scheme, _, key = given.partition(" ")
-        return self.admit(
+        principal = self.admit(
             key.strip().encode("latin-1") if scheme.lower() == "bearer" else b"", exchange.address
         )
+        if self._is_confined(principal) and path not in OPEN_PATHS and not self._is_for_confined(path):
+            raise Refusal(HTTPStatus.FORBIDDEN, f"the key {principal} is for other things than this")
+        return principal
 
     def admit(self, key: bytes, address: str) -> str:
         """Return the name of a key that came from `address`, "" where none is asked for. Raises Refusal."""
-        if not self._keys:
+        if not self.has_keys:
             return ""
         given = sha256(key).digest() if key else b""
         found = [name for name, key in self._keys.items() if hmac.compare_digest(given, key)]
+        if not found and given and self._more_keys is not None:
+            found = [name for name in [self._more_keys(given)] if name]
         if found:
             return found[0]
         if given:  # one without a key guesses nothing

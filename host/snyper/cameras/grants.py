@@ -1,0 +1,152 @@
+"""Grants: what a key may do with the cameras, and with which. They are read from TOML. Pure.
+
+[viewer]
+sha256 = "…"            # of the key
+watch = ["*"]
+search = ["gate/*", "yard"]
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from snyper.cameras.records import MAX_NAME_CHARS, CamerasError
+
+SEND, WATCH, SEARCH, EXPORT = "send", "watch", "search", "export"
+DELETE, RULES, LOG = "delete", "rules", "log"
+SCOPES = (SEND, WATCH, SEARCH, EXPORT, DELETE, RULES, LOG)
+EVERY = "*"
+FILE = "keys.toml"
+MAX_KEYS = 1_000
+_MAX_CAMERAS = 10_000  # that one scope of a key names
+_DIGEST = "sha256"
+_HEX_CHARS = 64
+
+
+class Forbidden(CamerasError):
+    """A key may not do what it asks for; the message says so to who has it."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A key's grant: for each scope the cameras, each by its id or, with `*` at the end, by how ids begin.
+    `digest` is the SHA-256 of the key in hex, "" for a key that somebody else proves, such as a hub's.
+    """
+
+    scopes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    digest: str = ""
+
+
+class Grants:
+    """The grants of keys by name. A key without one may do all."""
+
+    def __init__(self, grants: Mapping[str, Grant]) -> None:
+        self.grants = dict(grants)
+
+    def is_limited(self, key: str) -> bool:
+        """Tell whether a key may do only what it was granted."""
+        return key in self.grants
+
+    def has(self, key: str, scope: str, camera_id: str) -> bool:
+        """Tell whether a key was granted that."""
+        grant = self.grants.get(key)
+        return grant is not None and is_among(camera_id, grant.scopes.get(scope, ()))
+
+    def may(self, key: str, scope: str, camera_id: str) -> bool:
+        """Tell whether a key may do that with a camera."""
+        return not self.is_limited(key) or self.has(key, scope, camera_id)
+
+    def among(self, key: str, scope: str) -> tuple[str, ...] | None:
+        """Return the cameras that a key may do that with, None for all. Raises Forbidden for none."""
+        if not self.is_limited(key):
+            return None
+        found = self.grants[key].scopes.get(scope, ())
+        if not found:
+            raise Forbidden(f"the key {key} may not {scope}")
+        return None if EVERY in found else found
+
+    def check(self, key: str, scope: str, camera_id: str) -> None:
+        """Raise Forbidden where a key may not do that with a camera."""
+        if not self.may(key, scope, camera_id):
+            raise Forbidden(f"the key {key} may not {scope} for the camera {camera_id[:MAX_NAME_CHARS]}")
+
+    def check_every(self, key: str, scope: str) -> None:
+        """Raise Forbidden where a key may not do that with every camera."""
+        if self.among(key, scope) is not None:
+            raise Forbidden(f"the key {key} may {scope} for some cameras, and this is of all")
+
+
+def is_among(camera_id: str, names: Iterable[str]) -> bool:
+    """Tell whether a camera is named."""
+    return any(
+        camera_id == name or (name.endswith(EVERY) and camera_id.startswith(name[:-1])) for name in names
+    )
+
+
+def read_grants(text: str) -> dict[str, Grant]:
+    """Read grants, a table of TOML for each key. Raises ValueError with what is wrong."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"it is no TOML: {error}") from None
+    if len(tables) > MAX_KEYS:
+        raise ValueError(f"there are more than {MAX_KEYS:,} keys")
+    return {name: _grant(name, table) for name, table in tables.items()}
+
+
+def grants_text(grants: Mapping[str, Grant]) -> str:
+    """Return grants as TOML, which `read_grants` reads."""
+    lines: list[str] = []
+    for name, grant in grants.items():
+        lines += [f"[{_quoted(name)}]"]
+        lines += [f"{_DIGEST} = {_quoted(grant.digest)}"] if grant.digest else []
+        lines += [
+            f"{scope} = [{', '.join(map(_quoted, cameras))}]" for scope, cameras in grant.scopes.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def parsed_scopes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return scopes that people write as `watch`, of every camera, and `send=lane`. Raises ValueError."""
+    scopes: dict[str, tuple[str, ...]] = {}
+    for one in given:
+        scope, equals, camera = one.partition("=")
+        if scope not in SCOPES or bool(equals) != bool(camera):
+            raise ValueError(f"it is SCOPE or SCOPE=CAMERA, of {', '.join(SCOPES)}, not {one!r}")
+        scopes[scope] = (*scopes.get(scope, ()), camera or EVERY)
+    return scopes
+
+
+def _grant(name: str, table: object) -> Grant:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{name} is no table: write [{name}]")
+    unknown = table.keys() - {_DIGEST, *SCOPES}
+    if unknown:
+        raise ValueError(f"{name} has {min(unknown)!r}: there are {_DIGEST}, {', '.join(SCOPES)}")
+    digest = table.get(_DIGEST, "")
+    if not isinstance(digest, str) or (digest and not _is_digest(digest)):
+        raise ValueError(
+            f"{_DIGEST} of {name} is {_HEX_CHARS} digits, as `snyper cameras add-key` makes them"
+        )
+    scopes = {scope: _cameras(name, scope, table[scope]) for scope in SCOPES if scope in table}
+    return Grant(scopes, digest)
+
+
+def _cameras(name: str, scope: str, given: object) -> tuple[str, ...]:
+    if not isinstance(given, list) or len(given) > _MAX_CAMERAS:
+        raise ValueError(f'{scope} of {name} is a list of cameras, such as ["lane", "gate/*"] or ["*"]')
+    for one in given:
+        if not isinstance(one, str) or not 0 < len(one) <= MAX_NAME_CHARS + 1:
+            raise ValueError(f"{scope} of {name} has a camera that is no id: {one!r}")
+    return tuple(given)
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == _HEX_CHARS and all(one in "0123456789abcdef" for one in text)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as TOML has it, which takes all that JSON does but one."""
+    return json.dumps(text).replace("\x7f", "\\u007f")

@@ -1,0 +1,325 @@
+"""What keys may do with the cameras: each its own, over REST and Socket.IO, until it is revoked."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.camera_bodies import png
+from tests.integration.cameras_harness import (
+    DETECTION,
+    HEALTH,
+    CameraGateway,
+    Polling,
+    connected,
+    opened,
+    without,
+)
+from tests.integration.harness import DEADLINE_S
+
+MASTER = "the key that may do all"
+KEYS = {
+    "viewer": ["watch"],
+    "gate": ["send=gate/*", "watch=gate/*"],
+    "anna": ["search=gate/*", "export=gate/*", "delete=gate/*", "watch=yard"],
+    "auditor": ["log"],
+    "editor": ["rules=yard"],
+    "nobody": ["send=nothing"],
+}
+
+
+def snyper(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snyper.cli", "cameras", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+@dataclass
+class Keyed:
+    """A gateway whose cameras have keys."""
+
+    gateway: CameraGateway
+    keys: dict[str, str]
+
+    def ask(self, key: str, method: str, path: str, body: object = None) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.keys[key]}"}
+        return httpx.request(method, self.gateway.url + path, json=body, headers=headers, timeout=DEADLINE_S)
+
+    def get(self, key: str, path: str) -> Any:
+        answer = self.ask(key, "GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def who_may(self, method: str, path: str, body: object = None) -> set[str]:
+        """Return the keys that are not refused."""
+        statuses = {key: self.ask(key, method, path, body).status_code for key in self.keys}
+        assert set(statuses.values()) <= {200, 400, 403, 404}, statuses
+        return {key for key, status in statuses.items() if status != 403}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def keyed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    folder = tmp_path_factory.mktemp("keys")
+    arguments: tuple[str, ...] = ()
+    if request.param == "postgresql":
+        arguments = ("--database", request.getfixturevalue("postgresql").new_database())
+    keys = {"key": MASTER}
+    for name, scopes in KEYS.items():
+        options = [option for scope in scopes for option in ("--may", scope)]
+        made = snyper("add-key", str(folder / "cameras"), name, *options)
+        assert made.returncode == 0, made.stderr
+        keys[name] = made.stdout.strip()
+    with CameraGateway(folder, *arguments, SNYPER_SERVICE_KEY=MASTER) as gateway:
+        running = Keyed(gateway, keys)
+        for camera in ("gate/1", "gate/2", "yard"):
+            picture = base64.b64encode(png(8, 8, len(camera))).decode()
+            body = {**without(DETECTION, "cropped_plates"), "annotated_image": picture}
+            sent = running.ask("key", "POST", "/api/detection", {**body, "camera_id": camera})
+            assert sent.status_code == 200, sent.text
+            running.ask("key", "POST", "/api/health", {**HEALTH, "camera_id": camera})
+        yield running
+
+
+def test_who_may_send(keyed: Keyed) -> None:
+    for path, body in (
+        ("/api/detection", DETECTION),
+        ("/api/health", HEALTH),
+        ("/api/cameras/register", without(HEALTH, "type")),
+        ("/api/statistics", HEALTH),
+    ):
+        assert keyed.who_may("POST", path, {**body, "camera_id": "gate/3"}) == {"key", "gate"}
+        assert keyed.who_may("POST", path, {**body, "camera_id": "gate"}) == {"key"}
+        assert keyed.who_may("POST", path, {**body, "camera_id": "nothing"}) == {"key", "nobody"}
+    refused = keyed.ask("viewer", "POST", "/api/detection", {**DETECTION, "camera_id": "x" * 128})
+    assert refused.json() == {
+        "success": False,
+        "message": f"the key viewer may not send for the camera {'x' * 128}",
+    }
+
+
+def test_who_may_watch(keyed: Keyed) -> None:
+    watchers = {"key", "viewer", "gate", "anna"}
+    for path in ("/api/cameras", "/api/statistics", "/api/statistics/history", "/api/rules"):
+        assert keyed.who_may("GET", path) == watchers
+    assert keyed.who_may("GET", "/api/cameras/gate/1/settings") == {"key", "viewer", "gate"}
+
+    def seen(key: str) -> set[str]:
+        found = keyed.get(key, "/api/cameras")
+        assert found["total_cameras"] == len(found["cameras"])
+        return {one["camera_id"] for one in found["cameras"]} & {"gate/1", "gate/2", "yard"}
+
+    assert seen("key") == seen("viewer") == {"gate/1", "gate/2", "yard"}
+    assert (seen("gate"), seen("anna")) == ({"gate/1", "gate/2"}, {"yard"})
+    statistics = keyed.get("anna", "/api/statistics")["data"]
+    assert [statistics[name] for name in ("total_detections", "today_detections", "unique_cameras")] == [
+        1
+    ] * 3
+    assert [statistics[name] for name in ("total_health_checks", "active_cameras")] == [1, 1]
+    for of in ("all", "cameras"):
+        [bucket] = keyed.get("anna", f"/api/statistics/history?bucket=day&of={of}")["buckets"]
+        assert (bucket["detections"], bucket["camera_id"]) == (1, None if of == "all" else "yard")
+    assert keyed.get("anna", "/api/statistics/history?camera_id=gate/1")["buckets"] == []
+
+
+def test_who_may_search(keyed: Keyed) -> None:
+    searchers = {"key", "anna"}
+    assert keyed.who_may("GET", "/api/records") == keyed.who_may("GET", "/api/visits") == searchers
+    for query in ("", "?after=0", "?camera_id=gate/1", "?plate=ABC*", "?plate=~1ABC1234", "?from=2024-01-01"):
+        found = {one["camera_id"] for one in keyed.get("anna", f"/api/records{query}")["records"]}
+        assert found
+        assert all(camera.startswith("gate/") for camera in found), query
+    assert keyed.get("anna", "/api/records?camera_id=yard")["records"] == []
+    visits = keyed.get("anna", "/api/visits")["visits"]
+    assert {one["camera_id"] for one in visits} >= {"gate/1", "gate/2"}
+    assert "yard" not in {one["camera_id"] for one in visits}
+
+
+def test_who_may_see_a_picture(keyed: Keyed) -> None:
+    tiles = {one["camera_id"]: one for one in keyed.get("key", "/api/cameras")["cameras"]}
+    for camera, who in (("yard", {"key", "viewer", "anna"}), ("gate/1", {"key", "viewer", "gate", "anna"})):
+        for link in ("last_picture", "last_thumbnail"):
+            statuses = {key: keyed.ask(key, "GET", tiles[camera][link]).status_code for key in keyed.keys}
+            assert {key for key, status in statuses.items() if status == 200} == who
+            assert set(statuses.values()) == {200, 404}
+
+
+def test_who_may_export(keyed: Keyed) -> None:
+    assert keyed.who_may("GET", "/api/export") == {"key", "anna"}
+    content = keyed.ask("anna", "GET", "/api/export?format=zip").content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert b"gate/1" in archive.read("records.csv")
+        assert b"yard" not in archive.read("records.csv")
+
+
+def test_who_may_protect_and_erase(keyed: Keyed) -> None:
+    for camera in ("gate/1", "yard"):
+        body = {**without(DETECTION, "annotated_image", "cropped_plates"), "camera_id": camera}
+        keyed.ask("key", "POST", "/api/detection", {**body, "ocr_results": ["ZZ 99"], "plate_detections": []})
+    cursors = {
+        one["camera_id"]: one["cursor"] for one in keyed.get("key", "/api/records?plate=ZZ99")["records"]
+    }
+    flag = {"protected": True}
+    assert keyed.who_may("POST", f"/api/records/{cursors['gate/1']}/protect", flag) == {"key", "anna"}
+    assert keyed.ask("anna", "POST", f"/api/records/{cursors['yard']}/protect", flag).status_code == 404
+    assert keyed.who_may("DELETE", "/api/records?plate=NONE") == {"key", "anna"}
+    assert keyed.ask("anna", "DELETE", "/api/records?plate=ZZ99").json()["erased"] == 1
+    [left] = keyed.get("key", "/api/records?plate=ZZ99")["records"]
+    assert left["camera_id"] == "yard"
+
+
+def test_who_may_set(keyed: Keyed) -> None:
+    assert keyed.who_may("PUT", "/api/cameras/yard/settings", {"grace_s": 1}) == {"key", "editor"}
+    assert keyed.who_may("PUT", "/api/cameras/gate/1/settings", {"grace_s": 1}) == {"key"}
+
+
+def test_who_may_read_the_log(keyed: Keyed) -> None:
+    keyed.get("anna", "/api/records?plate=LOG1")
+    assert keyed.who_may("GET", "/api/log") == {"key", "auditor"}
+    [row] = [one for one in keyed.get("auditor", "/api/log")["log"] if one["plate"] == "LOG1"]
+    assert (row["key"], row["what"], row["count"]) == ("anna", "search", 0)
+
+
+def test_a_key_for_cameras_is_for_nothing_else(keyed: Keyed) -> None:
+    for path in ("/upload", "/ws/stream", "/jobs/1", "/devices/a/api/receive/data"):
+        assert keyed.ask("key", "GET", path).status_code in (404, 405)
+        assert keyed.ask("viewer", "GET", path).status_code == 403
+    assert "clients" in keyed.get("key", "/health")
+    assert keyed.get("viewer", "/health") == {"status": "ok"}
+    assert keyed.get("viewer", "/api/test")["success"]
+    for wrong in ("", "x", MASTER + " ", json.dumps(keyed.keys)):
+        answer = keyed.gateway.get("/api/test", headers={"authorization": f"Bearer {wrong}x"})
+        assert answer.status_code in (401, 429)
+
+
+def test_events_and_rooms(keyed: Keyed) -> None:
+    body = without(DETECTION, "annotated_image", "cropped_plates")
+    url = keyed.gateway.url
+    with (
+        connected(url, auth={"token": keyed.keys["viewer"]}) as (viewer, all_events),
+        connected(url, headers={"Authorization": f"Bearer {keyed.keys['anna']}"}) as (anna, some_events),
+        connected(url, auth={"token": keyed.keys["gate"]}) as (gate, gate_events),
+        connected(url, auth={"token": keyed.keys["nobody"]}) as (nobody, no_events),
+        connected(url, auth={"token": MASTER}) as (master, _),
+    ):
+        for client in (viewer, anna):
+            for room in ("join_dashboard", "join_health_room"):
+                assert client.call(room, timeout=DEADLINE_S)["success"] is True
+        for client in (nobody,):
+            for room in ("join_dashboard", "join_health_room"):
+                refused = client.call(room, timeout=DEADLINE_S)
+                assert refused["success"] is False
+                assert refused["message"] == "the key nobody may not watch"
+        for event, fields in (
+            ("lpr_data", body),
+            ("health_status", HEALTH),
+            ("camera_register", without(HEALTH, "type")),
+        ):
+            for camera, may in (("gate/1", True), ("yard", False)):
+                answer = gate.call(event, {**fields, "camera_id": camera}, timeout=DEADLINE_S)
+                assert answer["success"] is may, answer
+            refused = viewer.call(event, {**fields, "camera_id": "gate/1"}, timeout=DEADLINE_S)
+            assert refused["message"] == "the key viewer may not send for the camera gate/1"
+        assert len(gate_events.of("error")) == 3
+        master.call("lpr_data", {**body, "camera_id": "yard"}, timeout=DEADLINE_S)
+        master.call("health_status", {**HEALTH, "camera_id": "yard"}, timeout=DEADLINE_S)
+        assert [one["camera_id"] for one in all_events.wait("new_detection", 2)] == ["gate/1", "yard"]
+        assert [one["camera_id"] for one in all_events.wait("health_update", 2)] == ["gate/1", "yard"]
+        assert [one["camera_id"] for one in some_events.wait("new_detection")] == ["yard"]
+        assert [one["camera_id"] for one in some_events.wait("health_update")] == ["yard"]
+        assert not {one["camera_id"] for one in some_events.of("camera_status")} - {"yard"}
+        assert no_events.of("new_detection") == []
+        assert viewer.call("leave_dashboard", timeout=DEADLINE_S)["success"] is True
+        master.call("lpr_data", {**body, "camera_id": "gate/1"}, timeout=DEADLINE_S)
+        assert len(all_events.of("new_detection")) == 2
+
+
+def test_a_key_that_is_revoked_and_one_that_is_new(keyed: Keyed) -> None:
+    folder = str(keyed.gateway.folder)
+    made = snyper("add-key", folder, "guest", "--may", "watch=yard")
+    guest = made.stdout.strip()
+    keyed.keys["guest"] = guest
+    try:
+        until_status(keyed, "guest", {200})
+        polling = Polling(keyed.gateway.url)
+        assert polling.join({"token": guest})[0].startswith("40")
+        with opened(keyed.gateway) as web_socket:
+            web_socket.send("40" + json.dumps({"token": guest}))
+            assert web_socket.recv().startswith("40")
+            assert snyper("revoke-key", folder, "guest").returncode == 0
+            assert set(web_socket) <= {"2"}  # pings, until it is closed
+        until_status(keyed, "guest", {401, 429})
+        assert polling.post('42["ping"]').status_code == 400
+        polling.close()
+    finally:
+        del keyed.keys["guest"]
+    refused = Polling(keyed.gateway.url)
+    assert refused.join({"token": guest})[0].startswith("44")
+    refused.close()
+
+
+def until_status(keyed: Keyed, key: str, statuses: set[int]) -> None:
+    until_time = time.monotonic() + DEADLINE_S
+    while keyed.ask(key, "GET", "/api/cameras").status_code not in statuses:
+        assert time.monotonic() < until_time, f"it should be one of {statuses}"
+
+
+def test_a_file_that_cannot_be_read_changes_nothing(keyed: Keyed) -> None:
+    file = keyed.gateway.folder / "keys.toml"
+    before = file.read_text()
+    file.write_text("[viewer]\nfly = ['*']\n")
+    try:
+        until_time = time.monotonic() + DEADLINE_S
+        while "the keys are as they were" not in keyed.gateway.said():
+            assert time.monotonic() < until_time
+        assert keyed.get("viewer", "/api/cameras")["success"]
+        assert keyed.who_may("GET", "/api/records") == {"key", "anna"}
+    finally:
+        file.write_text(before)
+
+
+def test_keys_alone_are_asked_for(tmp_path: Path) -> None:
+    made = snyper(
+        "add-key", str(tmp_path / "cameras"), "viewer", "--may", "watch", "--output", str(tmp_path / "k")
+    )
+    assert (made.returncode, made.stdout) == (0, "")
+    assert (tmp_path / "k").stat().st_mode & 0o777 == 0o600
+    key = (tmp_path / "k").read_text().strip()
+    with CameraGateway(tmp_path, "--listen", "0.0.0.0:0") as gateway:
+        assert gateway.get("/api/cameras").status_code == 401
+        assert gateway.get("/api/cameras", headers={"authorization": f"Bearer {key}"}).status_code == 200
+        assert snyper("revoke-key", str(gateway.folder), "viewer").returncode == 0
+        until_time = time.monotonic() + DEADLINE_S
+        while gateway.get("/api/cameras", headers={"authorization": f"Bearer {key}"}).status_code == 200:
+            assert time.monotonic() < until_time
+        assert gateway.get("/api/cameras").status_code == 401  # no key is left, and it is not open
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    folder = str(tmp_path / "cameras")
+    for wrong in (
+        ("viewer", "--may", "fly"),
+        ("viewer", "--may", "watch="),
+        ("viewer",),
+        ("key", "--may", "watch"),
+        ("two words", "--may", "watch"),
+    ):
+        assert snyper("add-key", folder, *wrong).returncode == 2
+    added = snyper("add-key", folder, "lane", "--may", "send=lane", "--may", "send=ประตู/*", "--may", "watch")
+    assert added.stderr == "lane may send lane ประตู/*, watch\n"
+    assert snyper("add-key", folder, "lane", "--may", "watch").returncode == 1
+    listed = json.loads(snyper("keys", folder, "--json").stdout)
+    assert listed == [{"name": "lane", "send": ["lane", "ประตู/*"], "watch": ["*"]}]
+    shown = snyper("keys", folder).stdout
+    assert "send lane ประตู/*, watch" in shown
+    assert added.stdout.strip() not in (Path(folder) / "keys.toml").read_text()
+    assert snyper("revoke-key", folder, "lane").returncode == 0
+    assert snyper("revoke-key", folder, "lane").returncode == 1
