@@ -1,9 +1,12 @@
 """`snyper cameras`, on a folder that a gateway has left."""
 
 import asyncio
+import csv
+import io
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from snyper.cameras.intake import detection_of
@@ -46,6 +49,36 @@ def test_a_folder_is_looked_after(tmp_path: Path) -> None:
     nothing = snyper("check", str(tmp_path))
     assert (nothing.returncode, "has no cameras.db" in nothing.stderr) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["cameras"]
+
+
+def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:
+    folder = tmp_path / "cameras"
+    asyncio.run(keep_two(folder))
+    table, archive = tmp_path / "records.csv", tmp_path / "records.zip"
+    found = snyper("export", str(folder), "--csv", str(table), "--plate", "abc*", "--json")
+    assert (found.returncode, json.loads(found.stdout)["exported"]) == (0, 1), found.stderr
+    [row] = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""))
+    assert row["ocr_results"] == "ABC 1234"
+    assert snyper("export", str(folder), "--zip", str(archive)).returncode == 0
+    with zipfile.ZipFile(archive) as written:
+        assert written.testzip() is None
+        assert len(written.namelist()) == 4
+    for wrong in ((), ("--csv", "a", "--zip", "b"), ("--csv", "a", "--from", "soon")):
+        assert snyper("export", str(folder), *wrong).returncode == 2
+    nowhere = snyper("export", str(folder), "--zip", str(tmp_path / "nowhere" / "a.zip"))
+    assert nowhere.returncode == 1
+    assert "Traceback" not in nowhere.stderr
+    snyper("forget", str(folder), "--plate", "XYZ99")
+    log = [json.loads(line) for line in snyper("log", str(folder), "--json").stdout.splitlines()]
+    assert [(one["kind"], one["who"], one["count"]) for one in log] == [
+        ("delete", "snyper cameras", 1),
+        ("export", "snyper cameras", 0),
+        ("export", "snyper cameras", 2),
+        ("export", "snyper cameras", 1),
+    ]
+    shown = snyper("log", str(folder)).stdout
+    assert "plate=ABC*" in " ".join(shown.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cameras", "records.csv", "records.zip"]
 
 
 async def test_a_folder_that_is_served_is_left_alone(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from snyper.cameras.grants import SCOPES
 from snyper.gateway.limits import CAMERA_LIMITS
-from tests.integration.cameras_harness import CameraGateway
+from tests.integration.cameras_harness import DETECTION, CameraGateway
 from tests.integration.harness import ROOT, wait_until
 
 PAGE = (ROOT / "docs" / "cameras.md").read_text(encoding="utf-8")
@@ -72,6 +74,38 @@ def test_rest(gateway: CameraGateway, tmp_path: Path) -> None:
     said = [run(tmp_path, "bash", "-c", f"set -o pipefail; {at(gateway, one)}") for one in commands]
     assert all(answer.startswith('{"success":true') for answer in said), said
     assert '"ABC1234"' in said[-1]
+
+
+def test_what_a_key_may_do(tmp_path: Path) -> None:
+    [block] = re.findall(r"^```\n(.*?)^```$", section("What a key may do"), re.MULTILINE | re.DOTALL)
+    commands = [line.removeprefix("$ ") for line in block.splitlines()]
+    keys = [run(tmp_path, "sh", "-c", command).strip() for command in commands]
+    assert keys[2] == ""  # it is in the file
+    keys[2] = (tmp_path / "desk.key").read_text().strip()
+    rows = re.findall(r"^\| `([a-z]+)` \|", section("What a key may do"), re.MULTILINE)
+    assert tuple(rows) == SCOPES
+    with CameraGateway(tmp_path) as gateway:
+        ways = ("/api/cameras", "/api/records")
+        statuses = [
+            [gateway.get(path, headers={"authorization": f"Bearer {key}"}).status_code for path in ways]
+            for key in keys
+        ]
+    assert statuses == [[200, 403], [403, 403], [403, 200]]
+
+
+def test_records_to_take_away(tmp_path: Path) -> None:
+    [block] = re.findall(r"^```\n(.*?)^```$", section("Records to take away"), re.MULTILINE | re.DOTALL)
+    over_http, offline = block.splitlines()
+    with CameraGateway(tmp_path) as gateway:
+        gateway.post("/api/detection", {**DETECTION, "timestamp": "2026-12-02T10:00:00Z"})
+        run(tmp_path, "sh", "-c", at(gateway, over_http))
+        assert gateway.end() == 0
+    with zipfile.ZipFile(tmp_path / "records.zip") as archive:
+        assert b"ABC1234" in archive.read("records.csv")
+        archive.extractall(tmp_path)
+        run(tmp_path, "sha256sum", "-c", "MANIFEST.sha256")
+    run(tmp_path, "sh", "-c", offline)
+    assert "ABC1234" in (tmp_path / "records.csv").read_text(encoding="utf-8-sig")
 
 
 def test_one_program_both_ways(gateway: CameraGateway, tmp_path: Path) -> None:
