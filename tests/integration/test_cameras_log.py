@@ -1,9 +1,11 @@
 """Who searched, exported and erased is written down, and says no plate that somebody has had erased."""
 
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sql
 
@@ -13,6 +15,8 @@ from snyper.cameras.log import DELETE, RULE, SEARCH, Entry, folded_pattern
 from snyper.cameras.retention import DAY_S, Retention
 from snyper.cameras.service import Cameras, opened
 from tests.integration.camera_bodies import NAMES
+from tests.integration.cameras_harness import DETECTION, CameraGateway, without
+from tests.integration.harness import DEADLINE_S
 
 
 @pytest.fixture
@@ -90,3 +94,27 @@ async def test_a_row_that_is_gone_is_written_anew(tmp_path: Path) -> None:
             db.execute(sql.delete(schema.entries))
         await cameras.log.write(Entry(SEARCH, "anna"))
         assert [one.times for one in await cameras.log.rows((SEARCH,), 10)] == [1]
+
+
+def test_what_was_answered_is_in_it_and_what_cannot_be_is_not_answered(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("another process is given its limits")
+    with CameraGateway(tmp_path) as gateway:
+        gateway.post("/api/detection", without(DETECTION, "annotated_image", "cropped_plates"))
+        gateway.get("/api/records?plate=KILLED")
+        gateway.end(signal.SIGKILL)
+    with CameraGateway(tmp_path) as gateway:
+        assert [one["plate"] for one in gateway.get("/api/log").json()["log"]] == ["KILLED"]
+        before = resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+        for path in ("/api/records?plate=FULL", "/api/visits", "/api/export?format=zip"):
+            answer = gateway.get(path)
+            assert (answer.status_code, answer.json()["success"]) == (503, False), path
+        erased = httpx.delete(f"{gateway.url}/api/records?plate=ABC1234", timeout=DEADLINE_S)
+        assert erased.status_code == 503
+        assert gateway.statistics()["total_detections"] == 1
+        resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, before)
+        assert len(gateway.records()) == 1
+        log = gateway.get("/api/log").json()["log"]
+        assert [(one["what"], one["plate"]) for one in log] == [("search", None), ("search", "KILLED")]
+        assert gateway.end() == 0

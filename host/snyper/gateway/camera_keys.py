@@ -52,9 +52,10 @@ class CameraKeys(Grants):
             stamp = "none"
         if stamp == self._stamp:
             return False
+        content = b"" if stamp == "none" else self._file.read_bytes()  # where that fails it is tried again
         self._stamp = stamp
         try:
-            grants = {} if stamp == "none" else read_grants(self._file.read_text(encoding="utf-8"))
+            grants = read_grants(content.decode("utf-8"))
         except ValueError as error:  # UnicodeDecodeError is one
             raise ValueError(f"{self._file}: {error}") from None
         names = {grant.digest: name for name, grant in grants.items() if grant.digest}
