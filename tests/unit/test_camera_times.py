@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from snyper.cameras.still import SAME_PICTURES, StillPictures
-from snyper.cameras.times import day_bounds, day_of, iso, seconds_of, zone_named
+from snyper.cameras.times import day_bounds, day_of, hour_of, iso, seconds_of, zone_named
 from snyper.cameras.zones import Zones
 
 BANGKOK, BERLIN = ZoneInfo("Asia/Bangkok"), ZoneInfo("Europe/Berlin")
@@ -76,3 +76,17 @@ def test_a_picture_that_does_not_change_is_noticed() -> None:
     assert still.is_still("lane")
     still.see("lane", "other")
     assert not still.is_still("lane")
+
+
+@pytest.mark.parametrize(
+    ("zone", "stamp", "begin"),
+    [
+        ("UTC", "2026-12-01T10:59:59.9+00:00", "2026-12-01T10:00:00+00:00"),
+        ("Asia/Kolkata", "2026-12-01T10:10:00+00:00", "2026-12-01T09:30:00+00:00"),
+        ("Europe/Berlin", "2026-10-25T01:30:00+00:00", "2026-10-25T01:00:00+00:00"),  # the hour that is twice
+        ("Australia/Lord_Howe", "2026-04-04T15:10:00+00:00", "2026-04-04T14:30:00+00:00"),  # the half hour
+    ],
+)
+def test_when_an_hour_began(zone: str, stamp: str, begin: str) -> None:
+    moment, expected = (datetime.fromisoformat(one).timestamp() for one in (stamp, begin))
+    assert hour_of(moment, zone_named(zone)) == expected

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from snyper.cameras.grants import EVERY, FILE, SCOPES, Grant, grants_text, parsed_scopes, read_grants
 from snyper.cli.commands import Json
@@ -95,8 +96,8 @@ def list_keys(folder: Folder, as_json: Json = False) -> None:
         return
     table = Table("key", "may", box=None, pad_edge=False)
     for name, grant in grants.items():
-        table.add_row(one_line(name), one_line(_words(grant.scopes)))
-    out.print(table, markup=False)
+        table.add_row(Text(one_line(name)), Text(one_line(_words(grant.scopes))))
+    out.print(table)
 
 
 def _words(scopes: Mapping[str, Sequence[str]]) -> str:

@@ -111,7 +111,7 @@ def show_log(
         words = one_line(" ".join(f"{name}={value}" for name, value in filters.items()))
         times = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one)) for one in (row.first_s, row.last_s)]
         who = one_line(row.who) or "nobody's"
-        table.add_row(*times, who, row.kind, Text(words), str(row.times), str(row.count))
+        table.add_row(*times, Text(who), row.kind, Text(words), str(row.times), str(row.count))
     out.print(table)
 
 
