@@ -27,7 +27,7 @@ needs_browser = [
     pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals"),
 ]
 
-PAGES = ("/", "/game", "/history", "/health", "/services", "/signals")
+PAGES = ("/", "/game", "/history", "/health", "/services", "/signals", "/cameras")
 DEADLINE_MS = round(DEADLINE_S * 1000)  # for whatever is waited for on a page
 
 
@@ -75,7 +75,9 @@ def watched_context(browser: Browser, url: str, **options: Any) -> Iterator[Watc
 
 
 @contextmanager
-def running_dashboard(directory: Path, hub: str, gateway: str = f"http://{HOST}:9") -> Iterator[str]:
+def running_dashboard(
+    directory: Path, hub: str, gateway: str = f"http://{HOST}:9", cameras: str = f"http://{HOST}:9"
+) -> Iterator[str]:
     """Run the dashboard of a hub for the block, with archive, recordings and log in `directory`; return its
     address.
     """
@@ -84,6 +86,7 @@ def running_dashboard(directory: Path, hub: str, gateway: str = f"http://{HOST}:
         directory,
         *("dashboard", "--hub", hub, "--listen", listen, "--no-open"),
         *("--archive", str(directory / "archive.sqlite3"), "--gateway", gateway),
+        *("--cameras", cameras),
     )
     yield f"http://{listen}"
     assert dashboard.end() == 0

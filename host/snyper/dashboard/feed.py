@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from snyper.client import Event, GameState, HubClient, ReconnectingClient, connect, events
+from snyper.dashboard.camera_feed import CameraFeed
 from snyper.dashboard.faults import log_fault, log_line
 from snyper.dashboard.model import Model
 from snyper.dashboard.painter import Painter
@@ -30,7 +31,8 @@ RETRY_S = 0.5  # after an answer that is of no use
 class HubFeed:
     """The dashboard's one console. `hub` takes the commands of its pages; `connection` is what is followed,
     None while there is no hub. What is recorded goes into `recordings`; arrays are those of `gateway`, a URL
-    or a name at the hub. Raises ValueError for an address, or a key, that is none.
+    or a name at the hub, cameras those of the gateway at the URL `cameras`. Raises ValueError for an address,
+    or a key, that is none, OSError for a file of certificates that is none.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class HubFeed:
         store: Store,
         recordings: Path = Path("recordings"),
         gateway: str = "http://127.0.0.1:8000",
+        cameras: str = "http://127.0.0.1:8765",
     ) -> None:
         self.model = model
         self.store = store
@@ -48,6 +51,7 @@ class HubFeed:
         self.signals = SignalFeed(self.hub, model)
         self.recorders = SignalRecorders(self.hub, recordings)
         self.arrays = StoredArrays(gateway, model.hub)
+        self.cameras = CameraFeed(cameras)
         self.past = RecordedPast(recordings)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()

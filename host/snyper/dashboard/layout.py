@@ -11,7 +11,8 @@ from nicegui import ui
 from snyper.client import Event
 from snyper.client.events import sound_of
 from snyper.client.labels import state_word
-from snyper.dashboard import array_export, drawings, export, signal_export, widgets
+from snyper.dashboard import array_export, camera_files, drawings, export, signal_export, widgets
+from snyper.dashboard.cameras_page import CamerasPage
 from snyper.dashboard.exporting import Exports
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.game_page import GamePage
@@ -30,13 +31,14 @@ _PAGES = (
     ("/health", "Health", "health"),
     ("/services", "Services", "services"),
     ("/signals", "Signals", "signals"),
+    ("/cameras", "Cameras", "cameras"),
 )
 OPEN_HUB = "⚠ Open hub: everybody on its network commands it"
 PATHS = tuple(path for path, _, _ in _PAGES)
 
 _SHORTCUTS = (
     (KEY, "cease fire: every target down, at once"),
-    ("1 2 3 4 5 6", "Range, Game, History, Health, Services, Signals"),
+    ("1 2 3 4 5 6 7", "Range, Game, History, Health, Services, Signals, Cameras"),
     ("Shift S", "stand up the targets that are chosen"),
     ("Shift L", "lay them down"),
     ("Shift A", "activate them"),
@@ -44,7 +46,8 @@ _SHORTCUTS = (
     ("P", "signals: pause, go on"),
     ("R", "signals: rolling mean and deviation"),
     ("+ -", "signals: less time, more"),
-    ("← →", "signals: earlier, later"),
+    ("← →", "signals: earlier, later; a large picture: newer, older"),
+    ("/", "cameras: look for a plate"),
     ("M", "sound on, off"),
     ("T", "light, dark, as the system says"),
     ("?", "this list"),
@@ -61,6 +64,7 @@ def add_pages(app: FastAPI, feed: HubFeed, limits: Mapping[str, int], can_leave:
     export.add_route(app, feed.store, exports)
     signal_export.add_route(app, feed, exports)
     array_export.add_route(app, feed.arrays, exports)
+    camera_files.add_route(app, feed.cameras)
 
     def page(request: Request) -> None:
         ui.add_head_html(head)
@@ -120,6 +124,7 @@ class Layout:
                     "/signals": lambda: self._show(
                         "/signals", partial(SignalsPage, messages_per_s=limits["messages_per_s"])
                     ),
+                    "/cameras": lambda: self._show("/cameras", CamerasPage),
                 }
             )
         self._navigation("tabbar", "Pages, below")

@@ -124,6 +124,6 @@
     else if (key === "m") snyper.toggleSound();
     else if (key === "f" && location.pathname === "/game") snyper.toggleWall();
     else if (key === "Escape" && isWall()) setWall(false);
-    else if ("123456?".includes(key) || (event.shiftKey && "SLA".includes(key))) emitEvent("shortcut", key);
+    else if ("1234567?".includes(key) || (event.shiftKey && "SLA".includes(key))) emitEvent("shortcut", key);
   });
 })();

@@ -44,11 +44,14 @@ class Access:
 
 
 @dataclass(frozen=True)
-class SignalPlaces:
-    """The folder of recordings, and the gateway with arrays: its URL, or its name at the hub."""
+class Places:
+    """The folder of recordings; the gateway with arrays, its URL or its name at the hub; the URL of the
+    gateway with cameras.
+    """
 
     recordings: Path
     gateway: str
+    cameras: str
 
 
 _SWITCH_S = 0.001  # for which a thread that exports may keep the pages waiting
@@ -60,12 +63,12 @@ async def serve(
     access: Access,
     journal: Path | None,
     archive: Path,
-    signals: SignalPlaces,
+    places: Places,
     ready: Callable[[str], None],
 ) -> None:
     """Serve on `sock` until cancelled, as `access` says; `ready` is told the URL. `journal` is where a hub
-    on this computer keeps its own, `signals` where the page of signals has its from. Raises JournalError for
-    an archive that is needed and cannot be used.
+    on this computer keeps its own, `places` where the pages of signals and of cameras have theirs
+    from. Raises JournalError for an archive that is needed and cannot be used.
     """
     loop = asyncio.get_running_loop()
     sys.setswitchinterval(_SWITCH_S)
@@ -81,13 +84,14 @@ async def serve(
 
     store = Store(journal, archive, on_archive_state, is_loopback(parse_hub(hub)[0]))
     try:
-        feed = HubFeed(model, store, signals.recordings, signals.gateway)
+        feed = HubFeed(model, store, places.recordings, places.gateway, places.cameras)
         try:
             await _serve(feed, sock, access, ready)
         finally:
             await feed.recorders.close()
             await asyncio.to_thread(feed.past.close)
             feed.arrays.close()
+            await feed.cameras.close()
     finally:
         await asyncio.to_thread(store.close)
 

@@ -63,7 +63,7 @@ class TabLimit:
         return None
 
 
-_FILES = ("/_nicegui", "/export/", "/favicon.ico")
+_FILES = ("/_nicegui", "/cameras/", "/export/", "/favicon.ico")
 _NOTHING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>SNYPER</title>
 <p>There is nothing here. <a href="/">Open the dashboard</a></p>"""
 _FULL = """<!doctype html><html lang="en"><meta charset="utf-8"><title>SNYPER</title>

@@ -183,6 +183,7 @@ def record_body(record: Record) -> dict[str, object]:
         "original_image": None if record.is_annotated else picture,
         "annotated": record.is_annotated,
         "thumbnail": _thumbnail(record.picture),
+        "picture_size": None if record.picture is None else [record.picture.width, record.picture.height],
         "cropped_plates": [_link(plate) for plate in record.cropped_plates],
         "cropped_thumbnails": [_thumbnail(plate) for plate in record.cropped_plates],
         "protected": record.is_protected,

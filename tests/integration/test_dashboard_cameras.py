@@ -1,0 +1,209 @@
+"""The page of cameras: a real gateway, and a real browser."""
+
+import base64
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.integration.browsing import (
+    Browser,
+    Locator,
+    Page,
+    Watched,
+    expect,
+    needs_browser,
+    running_dashboard,
+    watched_context,
+)
+from tests.integration.calls_harness import HubProcess
+from tests.integration.cameras_harness import CameraGateway, connected
+from tests.integration.harness import HOST, free_port
+
+pytestmark = needs_browser
+
+MARKUP = "<img src=x onerror=window.harmed=1>"
+
+
+def picture(shade: int) -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (400, 200), (shade, 90, 90)).save(file, "JPEG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def detection(camera: str, plate: str, at: str = "2026-12-01T10:00:00Z", **more: Any) -> dict[str, Any]:
+    return {
+        "type": "detection_result",
+        "camera_id": camera,
+        "checkpoint_id": "north",
+        "timestamp": at,
+        "ocr_results": [plate],
+        "vehicles_count": 1,
+        "plates_count": 1,
+        **more,
+    }
+
+
+def send(gateway: CameraGateway, *detections: dict[str, Any]) -> None:
+    for one in detections:
+        assert gateway.post("/api/detection", one).json()["success"]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CameraGateway]:
+    with CameraGateway(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(hub: HubProcess, gateway: CameraGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("dashboard")
+    with running_dashboard(folder, hub.address, cameras=gateway.url) as address:
+        yield address
+
+
+@pytest.fixture
+def page(desk: Watched) -> Iterator[Page]:
+    page = desk.context.new_page()
+    page.goto("/cameras")
+    yield page
+    assert page.evaluate("window.harmed ?? null") is None
+    desk.is_fine()
+
+
+def tile(page: Page, name: str) -> Locator:
+    return page.locator("article.camera", has=page.get_by_role("heading", name=name, exact=True))
+
+
+def found(page: Page) -> Locator:
+    return page.locator(".found li")
+
+
+def test_what_comes_is_seen_at_once_and_who_is_gone_turns_grey(page: Page, gateway: CameraGateway) -> None:
+    expect(page.locator(".empty")).to_contain_text(f"What cameras send to {gateway.url} is seen here")
+    box = {"bbox": [100, 50, 300, 150], "confidence": 0.9, "class": MARKUP}
+    hostile: dict[str, Any] = {
+        "vehicle_detections": [box, {"bbox": ["a", None, {}, 2]}, 7],
+        "plate_detections": "none",
+    }
+    with connected(gateway.url) as (camera, events):
+        lane = detection("lane", MARKUP, original_image=picture(10), **hostile)
+        camera.emit("lpr_data", lane)
+        events.wait("lpr_response")
+        expect(tile(page, "lane")).to_have_attribute("data-live", "true")
+        expect(tile(page, "lane").locator(".plates")).to_have_text(MARKUP)
+        boxes = tile(page, "lane").locator("svg rect")
+        expect(boxes).to_have_count(1)
+        shown = boxes.evaluate(
+            "(it) => [it.getBoundingClientRect(), it.closest('.shot').getBoundingClientRect()]"
+        )
+        inner, outer = shown
+        assert inner["width"] == pytest.approx(outer["width"] / 2, abs=4)
+        expect(tile(page, "lane")).to_contain_text(re.compile(r"its clock is [\d,.]+ s"))
+        camera.emit("lpr_data", {**lane, "annotated_image": picture(20), "ocr_results": ["XYZ 1"]})
+        expect(tile(page, "lane").locator(".plates")).to_have_text("XYZ 1")
+        expect(boxes).to_have_count(0)  # which are in the picture already
+        expect(tile(page, "lane").locator("img")).to_have_js_property("naturalWidth", 320)
+    expect(tile(page, "lane")).to_have_attribute("data-live", "false")
+    expect(tile(page, "lane").locator(".state")).to_have_text("offline")
+    expect(tile(page, "lane").locator(".age")).to_have_text(re.compile(r"^[2-9] s ago$"))
+    expect(page.locator(".cameras > .subtitle")).to_have_text("0 of 1 camera here, 1 with a warning")
+    page.keyboard.press("1")
+    expect(page.get_by_role("heading", name="Range", level=1)).to_be_visible()
+    page.keyboard.press("7")
+    tile(page, "lane").get_by_role("button", name="Enlarge").click()
+    large = page.get_by_role("dialog")
+    expect(large.get_by_role("heading")).to_have_text("XYZ 1")
+    page.keyboard.press("Escape")
+    expect(large).to_have_count(0)
+
+
+def test_records_are_found_enlarged_protected_and_taken_away(
+    page: Page, gateway: CameraGateway, tmp_path: Path
+) -> None:
+    for number in range(30):
+        at = f"2026-12-01T11:{number:02}:00Z"
+        send(gateway, detection("gate", f"AB {number:04}", at, annotated_image=picture(number)))
+    send(gateway, detection("gate", "AB 0029", "2026-12-01T11:29:05Z", cropped_plates=[picture(200)]))
+    tile(page, "gate").get_by_role("button", name="Records of gate").click()
+    expect(page.get_by_label("Plate")).to_be_focused()
+    expect(page.locator(".records").get_by_text("31 records")).to_be_visible()
+    expect(found(page)).to_have_count(24)
+    page.get_by_role("button", name="Older").click()
+    expect(found(page)).to_have_count(7)
+    page.get_by_role("button", name="Newest").click()
+    page.get_by_role("heading", name="Cameras").click()
+    page.keyboard.press("/")
+    for plate, count in (("ab-0007", 1), ("AB 001*", 10), ("AB 00?9", 4), ("~1AB OOO7", 12), ("ZZZ", 0)):
+        page.keyboard.press("Control+a")
+        page.keyboard.type(plate)
+        page.keyboard.press("Enter")
+        expect(found(page)).to_have_count(count)
+    expect(page.get_by_text("No such record.")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_label("Until").fill("2026-12-01T00:00")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_text("No such record.")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("combobox", name="Camera").fill("gate")
+    page.keyboard.press("Enter")
+    expect(page.locator(".records").get_by_text("31 records")).to_be_visible()
+
+    page.get_by_role("button", name="Enlarge AB 0029").last.click()
+    large = page.get_by_role("dialog")
+    expect(large.locator(".shot img")).to_have_js_property("naturalWidth", 400)
+    page.keyboard.press("ArrowRight")
+    expect(large.get_by_role("heading")).to_have_text("AB 0028")
+    large.get_by_role("button", name="Protect").click()
+    expect(large.get_by_role("button", name="Protect no more")).to_be_visible()
+    large.get_by_role("button", name="Close").click()
+    expect(found(page).filter(has_text="AB 0028")).to_contain_text("protected")
+    assert [one["ocr_results"] for one in gateway.records() if one["protected"]] == [["AB 0028"]]
+
+    page.get_by_role("button", name="Visits").click()
+    expect(found(page).first).to_contain_text("AB 0029")
+    expect(found(page).first).to_contain_text("2 times")
+    expect(page.locator(".detections canvas")).to_be_visible()
+    page.get_by_role("button", name="Days").click()
+    expect(page.locator(".detections .plot")).to_have_attribute("aria-label", re.compile("gate: 31"))
+    for width in (360, 961, 1_024, 1_121, 1_185, 1_217, 1_313):  # of phones, and where the bar above changes
+        page.set_viewport_size({"width": width, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+    for extension in ("csv", "zip"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=f"Download these records as {extension.upper()}").click()
+        download.value.save_as(tmp_path / f"seen.{extension}")
+    rows = list(csv.DictReader((tmp_path / "seen.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["camera_id"] for row in rows} == {"gate"}
+    assert len(rows) == 31
+    with zipfile.ZipFile(tmp_path / "seen.zip") as archive:
+        assert {"records.csv", "MANIFEST.sha256"} <= set(archive.namelist())
+
+
+def test_a_gateway_that_is_lost_is_said_to_be_and_goes_on(
+    browser: Browser, hub: HubProcess, tmp_path: Path
+) -> None:
+    listen = f"{HOST}:{free_port()}"
+    with (
+        running_dashboard(tmp_path, hub.address, cameras=f"http://{listen}") as url,
+        watched_context(browser, url) as desk,
+    ):
+        page = desk.context.new_page()
+        page.goto("/cameras")
+        expect(page.locator(".empty")).to_contain_text("Nobody answers there.")
+        with CameraGateway(tmp_path / "gateway", "--listen", listen) as gateway:
+            send(gateway, detection("yard", "AB 1"))
+            expect(tile(page, "yard")).to_have_attribute("data-live", "true")
+        expect(page.get_by_role("alert").last).to_contain_text(f"The gateway at http://{listen} is lost")
+        expect(tile(page, "yard")).to_have_attribute("data-live", "false")
+        expect(tile(page, "yard").locator(".state")).to_have_text("not known")
+        with CameraGateway(tmp_path / "gateway", "--listen", listen):
+            expect(tile(page, "yard").locator(".state")).to_have_text("here")
+        desk.is_fine()
