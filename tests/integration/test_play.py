@@ -1,11 +1,13 @@
 """`snyper play`: everything at once, and nothing left of it."""
 
 import asyncio
+import json
 import os
 import re
 import signal
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,9 +24,15 @@ from tests.integration.harness import (
     run_snyper,
     snyper,
     until,
+    wait_until,
 )
 
 pytest.importorskip("nicegui", reason="the dashboard is an extra: pip install snyper[dashboard]")
+
+
+def told(url: str) -> Any:
+    with urllib.request.urlopen(url) as answer:
+        return json.load(answer)
 
 
 @linux_only
@@ -47,6 +55,14 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
                     break
             names = [stream.name for stream in await console.streams()]
             assert names == ["demo/signal", "target_1/piezo", "target_2/piezo"]
+            assert {one.target_id for one in await console.services()} >= {"cameras", "lab1"}
+        [gateway] = re.findall(r"at the gateway (\S+)", command.err)
+        await asyncio.to_thread(
+            wait_until,
+            lambda: told(f"{gateway}/api/statistics")["data"]["unique_cameras"] == 4,
+            "cameras tell",
+        )
+        assert told(f"{gateway}/arrays")["count"] == 1
         assert await command.interrupt() == 0
         assert "Traceback" not in command.err
     assert processes_with(str(tmp_path)) == []
@@ -54,7 +70,9 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
 
 
 @linux_only
-@pytest.mark.parametrize("part", ["hub", "simulate", "simulate-signal", "dashboard"])
+@pytest.mark.parametrize(
+    "part", ["hub", "simulate", "simulate-signal", "gateway", "simulate-cameras", "dashboard"]
+)
 async def test_a_part_that_dies_is_named(part: str, tmp_path: Path) -> None:
     listen = f"{HOST}:{free_port()}"
     async with snyper("play", "--no-open", "--listen", listen, TMPDIR=str(tmp_path)) as command:

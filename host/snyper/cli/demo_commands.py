@@ -23,7 +23,9 @@ def play(
     ] = "127.0.0.1:8088",
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
 ) -> None:
-    """Run a hub, simulated targets, a signal and the dashboard until Ctrl-C, to click through."""
+    """Run a hub, simulated targets, a signal, an instrument, cameras and the dashboard until Ctrl-C, to click
+    through.
+    """
     extras.need("dashboard", "play")
     from snyper.cli import play
 

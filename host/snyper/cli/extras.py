@@ -19,9 +19,14 @@ _MODULES = {
 }  # of each extra, the one that all else comes with
 
 
+def is_here(extra: str) -> bool:
+    """Tell whether an extra is installed."""
+    return find_spec(_MODULES[extra]) is not None
+
+
 def need(extra: str, what: str) -> None:
     """End the command, with what to type, where `what` needs an extra that is not installed."""
-    module = _MODULES[extra]
-    if find_spec(module) is None:
+    if not is_here(extra):
+        module = _MODULES[extra]
         pip = f"{shlex.quote(sys.executable)} -m pip install 'snyper[{extra}]'"
         fail(f"{what} needs {module}, which is not installed: {pip}", EXIT_FAILED)

@@ -1,18 +1,23 @@
-"""`make play`: a hub, targets that somebody shoots at, a signal, and the dashboard, to click through."""
+"""`make play`: a hub, targets that somebody shoots at, a signal, an instrument, cameras, the dashboard."""
 
 import asyncio
 import webbrowser
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from snyper.boards.temporary import temporary_directory
-from snyper.cli.processes import running
+from snyper.cli import extras, play_bench
+from snyper.cli.processes import Running, running
+
+CAMERAS = 4
 
 
 async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str], None]) -> None:
     """Play until cancelled: the dashboard is at `listen` (HOST:PORT). Processes and files are gone after it.
 
-    Raises OSError when a part does not start, or ends by itself.
+    Raises OSError when a part does not start, or ends by itself, TransferError and CallError where what plays
+    in this process does not.
     """
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(temporary_directory("snyper-play-"))
@@ -26,17 +31,30 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
         say(f"targets    {targets}, with somebody who shoots at them")
         sending = await stack.enter_async_context(running("simulate-signal", "--hub", address))
         say(f"signal     {sending.said['stream']}")
+        parts = [hub, shooting, sending]
+        urls: list[str] = []
+        if extras.is_here("cameras"):
+            gateway, cameras = await _begin_gateway(stack, directory, address)
+            parts += [gateway, cameras]
+            url = gateway.said["urls"][0]
+            urls = ["--gateway", url, "--cameras", url]
+            say(f"cameras    {CAMERAS}, and an array, at the gateway {url}")
+            await play_bench.begin(stack, address, url)
+            say(f"instrument {play_bench.NAME}, which somebody reads")
+        else:
+            say("cameras    none, nor an instrument and arrays: they need snyper[cameras]")
         dashboard = await stack.enter_async_context(
             running(
                 *("dashboard", "--hub", address, "--listen", listen, "--no-open"),
                 *("--journal", journal, "--archive", archive, "--recordings", str(directory / "recordings")),
+                *urls,
             )
         )
         say(f"dashboard  {dashboard.said['url']}")
         say(f"commands   such as `snyper watch --hub {address}`, in another terminal")
         if open_browser:
             webbrowser.open(dashboard.said["url"])
-        ends = [asyncio.ensure_future(part.ended()) for part in (hub, shooting, sending, dashboard)]
+        ends = [asyncio.ensure_future(part.ended()) for part in (*parts, dashboard)]
         try:
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             raise done.pop().result()
@@ -44,3 +62,16 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
             for end in ends:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
+
+
+async def _begin_gateway(stack: AsyncExitStack, directory: Path, hub: str) -> tuple[Running, Running]:
+    """Begin a gateway with arrays and cameras, and simulated cameras."""
+    places = ("--arrays", str(directory / "arrays"), "--cameras", str(directory / "cameras"))
+    gateway = await stack.enter_async_context(
+        running("gateway", *places, "--hub", hub, "--listen", "127.0.0.1:0", TMPDIR=str(directory))
+    )
+    outboxes = ("--outbox", str(directory / "outboxes"))
+    cameras = await stack.enter_async_context(
+        running("simulate-cameras", "-n", str(CAMERAS), "--hub", hub, "--interval", "4", *outboxes)
+    )
+    return gateway, cameras

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
@@ -26,8 +27,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[Running]:
-    """Run `snyper ARGUMENTS --json`, and go on once it has said its first line.
+async def running(*arguments: str, **environment: str) -> AsyncIterator[Running]:
+    """Run `snyper ARGUMENTS --json`, with more `environment` than ours, and go on once it has said its first
+    line.
 
     Raises OSError with its name and last words when it ends before that, or says nothing in READY_TIMEOUT_S.
     At the end of the block it is ended as by Ctrl-C; on Linux also if this process is killed.
@@ -47,7 +49,12 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
         [sys.executable, "-P", "-m", "snyper.cli", *arguments, "--json"], signal.SIGTERM
     )
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, limit=_MAX_LINE_BYTES
+        *command,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        limit=_MAX_LINE_BYTES,
+        env={**os.environ, **environment},
     )
     assert process.stdout is not None
     assert process.stderr is not None
