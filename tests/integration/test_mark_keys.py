@@ -79,10 +79,11 @@ async def ended(running: InTerminal, how: Any) -> int:
     return await asyncio.wait_for(running.process.wait(), DEADLINE_S)
 
 
-ENDS = [b"\x03", signal.SIGTERM, signal.SIGHUP]
+ENDS = [b"\x03", b"\x1c", signal.SIGTERM, signal.SIGHUP]
+_ENDS = ["Ctrl-C", "SIGQUIT", "SIGTERM", "SIGHUP"]
 
 
-@pytest.mark.parametrize("how", ENDS, ids=["Ctrl-C", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("how", ENDS, ids=_ENDS)
 @pytest.mark.parametrize(
     "command", [("stream", "lab1", "count"), ("plot", "lab1/count", "--terminal")], ids=["stream", "plot"]
 )
@@ -106,7 +107,7 @@ async def test_keys_are_marks_for_all_who_read(command: tuple[str, ...], how: An
         assert "Traceback" not in screen()
 
 
-@pytest.mark.parametrize("how", ENDS, ids=["Ctrl-C", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("how", ENDS, ids=_ENDS)
 async def test_keys_are_marks_in_stream_and_recording(how: Any, tmp_path: Path) -> None:
     async with (
         read_by_another() as case,

@@ -162,19 +162,30 @@ def _keys(typing: Typing) -> Iterator[None]:
         if _is_terminal():
             tty.setcbreak(_STDIN)
 
-    begin()
-    loop.add_reader(_STDIN, take)
-    loop.add_signal_handler(signal.SIGCONT, begin)  # a shell has had it meanwhile
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGCONT)
-        loop.remove_reader(_STDIN)
+    def give_back() -> None:
         # In the background meanwhile, it would be stopped for that.
         ignored = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with suppress(termios.error):
             termios.tcsetattr(_STDIN, termios.TCSADRAIN, before)
         signal.signal(signal.SIGTTOU, ignored)
+
+    def quit(*_: object) -> None:
+        # Once as Ctrl-C, which puts all away; if that does not come to it, the next one ends the process.
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+        give_back()
+        signal.raise_signal(signal.SIGINT)
+
+    begin()
+    loop.add_reader(_STDIN, take)
+    loop.add_signal_handler(signal.SIGCONT, begin)  # a shell has had it meanwhile
+    quits = signal.signal(signal.SIGQUIT, quit)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGCONT)
+        signal.signal(signal.SIGQUIT, quits)
+        loop.remove_reader(_STDIN)
+        give_back()
 
 
 def _take_lines(on_mark: Callable[[str], object]) -> None:
