@@ -407,6 +407,25 @@ async def test_where_nothing_waits_elsewhere_what_memory_lacks_is_a_gap(
     ]
 
 
+async def test_a_mark_whose_fate_nobody_knows_is_recorded_once(tmp_path: Path) -> None:
+    """Where the stream has it before, behind, and not at all, until the end and beyond the time for it."""
+    async with recorder_of(tmp_path / "r", tmp_path / "s") as recorder:
+        await recorder.put(replace(block_of("a", 0, 10), marks=(Mark("before", 5_030),)), SPEC)
+        recorder.mark("before", 5_000, is_sure=False)
+        recorder.mark("behind", 9_000, is_sure=False)
+        recorder.mark("never", 9_500, is_sure=False)
+        await recorder.put(replace(block_of("a", 10, 10), marks=(Mark("behind", 9_400),)), SPEC)
+        await recorder.put(block_of("a", 20_000, 10), SPEC)
+        recorder.mark("at the end", 20_000_000, is_sure=False)
+    with open_recording(tmp_path / "r") as recording:
+        assert sorted((mark.name, mark.at_us) for mark in recording.marks) == [
+            ("at the end", 20_000_000),
+            ("before", 5_030),
+            ("behind", 9_400),
+            ("never", 9_500),
+        ]
+
+
 async def test_a_mark_of_the_stream_that_is_told_too_is_recorded_once(tmp_path: Path) -> None:
     """Whichever comes first; and two of one name at other instants are two."""
     async with recorder_of(tmp_path / "r", tmp_path / "s") as recorder:

@@ -13,6 +13,7 @@ from snyper.cli.mark_keys import HINT, TypedLine, marking
 from snyper.cli.output import can_redraw, err, fail, out
 from snyper.client import DEFAULT_HUB, ProtocolError, connect
 from snyper.client.labels import plural
+from snyper.shared.socket_protocol import ErrorCode
 from snyper.system.files import shown
 from snyper.system.process import EXIT_FAILED
 from snyper.system.streams import print_json
@@ -172,9 +173,12 @@ class _Marks:
             task.add_done_callback(self._tasks.discard)
 
     async def _mark(self, recorder: "Recorder", name: str, at_us: int) -> None:
+        is_sure = True
         try:
             at_us = await self._hub.mark_stream(recorder.name, name)
         except ProtocolError as error:
-            said = f"{recorder.name}: {name!r} is in the recording alone ({error.message})"
+            is_sure = error.code not in (ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
+            alone = "alone" if is_sure else "at least"
+            said = f"{recorder.name}: {name!r} is in the recording {alone} ({error.message})"
             err.print(one_line(said), soft_wrap=True)
-        recorder.mark(name, at_us)
+        recorder.mark(name, at_us, is_sure)

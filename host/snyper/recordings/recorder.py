@@ -34,6 +34,8 @@ NOT_STORABLE = "not kept: a block no recording can have"
 AWAY = "not recorded: the recorder was away"
 _RESERVE_BYTES = 64 << 10
 _MOST_EPOCHS = 1_000  # that are recorded, and may come again
+_EARLIER_US = 1_000_000  # that a stream's mark may be before the press of its key, by two clocks
+_UNSURE_US = 10_000_000  # after which a stream has not a mark of which nobody knows
 _LAST_MARKS = 64  # that are known, so that the stream's and those that are told are recorded once
 _ITEM_BYTES = 500  # of an item beside its samples
 
@@ -71,6 +73,11 @@ class _Offered:
     hub_id: str
     next_seq: int
     end: int
+
+
+def _may_be(mark: Mark, other: Mark) -> bool:
+    """Tell whether a mark that the stream may have is that one of it, which comes later if at all."""
+    return mark.name == other.name and -_EARLIER_US <= other.at_us - mark.at_us <= _UNSURE_US
 
 
 class Recorder:
@@ -111,6 +118,7 @@ class Recorder:
         self._dropped: dict[str, deque[list[Any]]] = {}  # first, last, why: of each epoch, rising
         self._marks: list[Mark] = []
         self._told: deque[Mark] = deque(maxlen=_LAST_MARKS)  # by `mark`
+        self._unsure: list[Mark] = []  # which the stream may have, too
         self._came: deque[Mark] = deque(maxlen=_LAST_MARKS)  # with blocks
         self._is_ending = False
         self._stored = 0
@@ -173,13 +181,17 @@ class Recorder:
             raise ValueError("nothing is recorded yet")
         return now_us() + self._ahead_us - self._base_us
 
-    def mark(self, name: str, at_us: int | None = None) -> None:
+    def mark(self, name: str, at_us: int | None = None, is_sure: bool = True) -> None:
         """Record a named instant of the hub's clock: if it is left out, now. A mark that the stream has too
-        is recorded once. Raises ValueError before the first block.
+        is recorded once; where it may have that, at an instant that is not known, it is not `is_sure`.
+        Raises ValueError before the first block.
         """
         mark = Mark(name, self.now_us() if at_us is None else at_us)
         with self._changed:
-            if mark not in self._came:
+            if not is_sure:
+                if not any(_may_be(mark, other) for other in self._came):
+                    self._unsure.append(mark)
+            elif mark not in self._came:
                 self._told.append(mark)
                 self._marks.append(mark)
                 self._changed.notify()
@@ -187,6 +199,8 @@ class Recorder:
     async def stop(self) -> None:
         """Record what waits, and end. Raises what has ended the recorder before."""
         with self._changed:
+            self._marks += self._unsure
+            self._unsure = []
             self._is_ending = True
             self._changed.notify()
         await asyncio.to_thread(self._thread.join)
@@ -213,7 +227,18 @@ class Recorder:
             offered.end = fresh.next_seq
             self._came += block.marks
             self._marks += [mark for mark in block.marks if mark not in self._told]
+            self._look_for_unsure(block)
         return _Item(replace(fresh, marks=()), spec, self._base_us, hub_id, clock, tuple(self._closed))
+
+    def _look_for_unsure(self, block: Block) -> None:
+        """Forget the marks that the stream has after all, and record those that it has not by now."""
+        for mark in block.marks:
+            found = next((one for one in self._unsure if _may_be(one, mark)), None)
+            if found is not None:
+                self._unsure.remove(found)
+        due = [mark for mark in self._unsure if block.at_us > mark.at_us + _UNSURE_US]
+        self._marks += due
+        self._unsure = [mark for mark in self._unsure if mark not in due]
 
     def _read_clocks(self, block: Block, hub_id: str) -> tuple[int, int, int] | None:
         """Return what the clocks say, if that is to be recorded now."""
