@@ -28,6 +28,24 @@ def read_line(stream: str = "count", id: int = 2, source: str = "lab1", **data: 
     return {"type": "read_stream", "id": id, "target_id": source, "data": {"stream": stream, **data}}
 
 
+async def test_who_was_lost_and_is_back_has_missed_nothing_though_nobody_else_reads() -> None:
+    async with stream_hub() as hub, source_of(hub.port) as device, counter_of(device) as counter:
+        async with console(hub.port) as client:
+            blocks = aiter(client.read_stream("lab1/count"))
+            coming = asyncio.create_task(anext(blocks))
+            await until(lambda: counter.stream.is_read, "it should be read")
+            await counter.send(10)
+            last = await coming
+            client.hang_up()
+            await until(lambda: not hub.fan.subscriptions(), "the hub should have noticed")
+        await asyncio.sleep(2 * stream_fan.LINGER_S)
+        await counter.send(10)
+        async with console(hub.port) as client:
+            reader = client.read_stream("lab1/count", from_seq=last.next_seq, epoch=last.epoch)
+            block = await anext(aiter(reader))
+            assert (block.seq, block.lost, reader.evicted) == (10, 0, 0)
+
+
 async def test_a_source_is_read_once_and_only_while_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_fan, "LINGER_S", 0.05)
     async with (

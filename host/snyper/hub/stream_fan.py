@@ -41,6 +41,7 @@ MAX_SUBSCRIPTIONS = 64  # of one console
 MAX_BLOCKS_PER_S = 4_000  # of one stream, that are no lines to the hub's limit of them
 MAX_KEPT_BYTES = 256 << 20  # of all streams together
 LINGER_S = 1.0  # that a source is read after its last subscriber has gone
+LOST_LINGER_S = 10.0  # where that one was lost: back by then, as a recorder is, it has missed nothing
 BEGIN_S = 5.0  # that a source may take to say what a stream is
 RETRY_S = 1.0  # until a source that has refused is asked again
 _NEXT_S = 0.1  # one that ends sooner has refused
@@ -98,7 +99,7 @@ class Stream:
     has_begun = False  # since it was last asked for: it has said what it is, and nothing wrong since
     problem = ""  # with what it said
     asked_s = 0.0  # when it was last asked for
-    idle_s = 0.0  # since when nobody reads it
+    wanted_s = 0.0  # until when it is read though nobody does
     refused = 0  # blocks that were none
     lost = 0  # samples that the source has not sent
     sent = 0  # blocks, to all subscribers
@@ -215,7 +216,7 @@ class StreamFan:
     def drop_link(self, link: Link) -> None:
         """Drop the subscriptions of a link that has ended."""
         for subscriber in self._subscribers.pop(link, {}).values():
-            self._remove(subscriber)
+            self._remove(subscriber, LOST_LINGER_S)
         self._blocked.pop(link, None)
         self._unsent_bytes.pop(link, None)
 
@@ -293,7 +294,7 @@ class StreamFan:
             if stream.subscribers:
                 if stream.link is None and now_s - stream.asked_s >= RETRY_S:
                     self._ask(stream)
-            elif now_s - stream.idle_s >= LINGER_S:
+            elif now_s >= stream.wanted_s:
                 self._leave(stream)
                 if not stream.blocks.size:
                     del self._streams[key]
@@ -421,14 +422,14 @@ class StreamFan:
             subscriber.reply = error.to_message(message.id, message.target_id)
         else:
             subscriber.reply = message.reply(MessageType.REPLY, status)
-        self._remove(subscriber)
+        self._remove(subscriber, LINGER_S)
         self._make_ready(subscriber)
 
-    def _remove(self, subscriber: Subscriber) -> None:
+    def _remove(self, subscriber: Subscriber, linger_s: float) -> None:
         stream = subscriber.stream
         if subscriber in stream.subscribers:
             stream.subscribers.remove(subscriber)
-            stream.idle_s = time.monotonic()
+            stream.wanted_s = max(stream.wanted_s, time.monotonic() + linger_s)
 
     def _queue(self, subscriber: Subscriber) -> None:
         if not subscriber.is_ready and subscriber.link.close_error is None:
