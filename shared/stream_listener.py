@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from snyper.shared.stream_source import Sources
 
 MAX_READERS = 4  # a board has five connections, and one of them may be to a hub
+_BACKLOG = 16  # who wait for a place, one after the other
 REGISTER_MS = 5_000
+_LEAST_MS = 500  # of it that a stranger has though others come
 _HELD_MS = 1_000  # that the place of a wrong key stays taken: as many a second are tried as there are places
 _LOOPBACK = ("localhost", "::1")
 
@@ -36,7 +38,7 @@ class StreamListener:
 
     async def run(self, host: str, port: int) -> None:
         """Listen until cancelled; then all connections are gone. Raises OSError."""
-        server = await listen(self._serve, host, port, MAX_READERS, self._may_accept)
+        server = await listen(self._serve, host, port, _BACKLOG, self._may_accept)
         try:
             while True:
                 await sleep_ms(CHECK_MS)
@@ -53,7 +55,15 @@ class StreamListener:
                 await sleep_ms(CHECK_MS)
 
     def _may_accept(self) -> bool:
-        return len(self.links) < MAX_READERS
+        """Tell whether one more may come. Where there is no place, the oldest who has not registered goes."""
+        if len(self.links) < MAX_READERS:
+            return True
+        for link in self.links:  # in the order in which they came
+            if link.state == State.NEW:
+                if link.opened_ms <= now_ms() - _LEAST_MS:
+                    _refuse(link, ErrorCode.NOT_REGISTERED, "others come, and you do not register")
+                break
+        return False
 
     async def _serve(self, stream: "Stream") -> None:
         link = Link(stream, {}, "reader", self._register)

@@ -51,6 +51,20 @@ async def listening(device: Device, port: int, key: str = "") -> AsyncIterator[C
         await end_task(task)
 
 
+async def test_who_connects_and_says_nothing_gives_way_to_who_reads() -> None:
+    port = free_port()
+    async with listening(Device([], "probe"), port, KEYS[0]) as counter:
+        silent = [await asyncio.open_connection(HOST, port) for _ in range(3 * MAX_READERS)]
+        async with (
+            snyper.connect(f"{HOST}:{port}", KEYS[0], reconnect=True) as client,
+            tally_of(client, "probe/count", wait=True) as tally,
+        ):
+            await counter.send(100)
+            await tally.until(100)
+        for _, writer in silent:
+            writer.close()
+
+
 @pytest.mark.parametrize("key", ["", KEYS[0]], ids=["open", "with a key"])
 async def test_who_connects_reads_as_through_a_hub(key: str) -> None:
     port = free_port()
