@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from math import isfinite
 from operator import add
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ _NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 class CommandWithNumbers(TyperCommand):
-    """A command that takes negative numbers: no option is one."""
+    """A command that takes negative numbers, since no option is one, and none that is not finite."""
 
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the usage, with `...` behind what there may be more of."""
@@ -42,9 +43,14 @@ class CommandWithNumbers(TyperCommand):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Parse them. With a space before it a number does not begin as an option does, and is the same."""
-        return super().parse_args(
+        rest = super().parse_args(
             ctx, [f" {one}" if _NEGATIVE_NUMBER.fullmatch(one) else one for one in args]
         )
+        for param in self.params:
+            value = ctx.params.get(param.name or "")
+            if isinstance(value, float) and not isfinite(value):
+                raise typer.BadParameter(f"{value} is no number", ctx=ctx, param=param)
+        return rest
 
 
 class App(typer.Typer):
