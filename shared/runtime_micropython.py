@@ -199,6 +199,7 @@ class Stream:
         the connection is lost.
         """
         global _joined
+        out: "bytearray | None" = None
         if following is not None:
             # One write is one packet, and a new piece of memory for each takes longer than all the rest.
             size = len(data)
@@ -214,11 +215,10 @@ class Stream:
             data = bytes(data)
         count: "int | None" = self._sock.write(data)
         if count == len(data):
-            if following is not None:
-                _joined = out
+            _joined = out or _joined
             return True
         self._rest = memoryview(data)[count or 0 :]
-        self._writer = asyncio.create_task(self._drain())
+        self._writer = asyncio.create_task(self._drain(out))
         return False
 
     def pause_reading(self) -> None:
@@ -268,7 +268,8 @@ class Stream:
         self._reader = None
         self.owner.connection_lost(error)  # type: ignore[union-attr]
 
-    def _drain(self) -> "Generator[None, None, None]":
+    def _drain(self, out: "bytearray | None") -> "Generator[None, None, None]":
+        global _joined
         try:
             while len(self._rest):  # type: ignore[arg-type]
                 yield asyncio.core._io_queue.queue_write(self._sock)  # type: ignore[attr-defined]
@@ -279,6 +280,7 @@ class Stream:
             self.owner.connection_lost(error)  # type: ignore[union-attr]
             return
         self._writer = self._rest = None
+        _joined = out or _joined  # each a new one would leave no large piece of memory
         self.owner.resume_writing()  # type: ignore[union-attr]
 
 

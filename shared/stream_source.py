@@ -50,8 +50,10 @@ CLOSE_MS = 1_000  # that the end of a stream waits for what is queued
 _COMPUTER_BYTES = 65_536  # after a line, that a computer takes
 _SENDS_PER_TURN = 8  # before others get their turn
 _LOOK_MS = 10  # between two looks at that
+# A block's line but for its numbers, which are all that differs from one to the next.
 _ITEM = (
-    b'{"type":"item","id":%s,"data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d%s},"bytes":%d}\n'
+    b'{"type":"item","id":%s,"data":'
+    b'{"seq":%%d,"at_us":%%d,"uncertainty_us":%%d,"source_us":%%d%s},"bytes":%d}\n'
 )
 _LOST = b',"lost":%d'
 # What a buffer says of its items, where the runtime knows.
@@ -350,7 +352,9 @@ class _Reader:
         self.is_direct = link is not stream._sources._link  # it knows the device's own clock
         self.id = message.id
         self._message = message
-        self._id = encode_json(message.id)
+        self._id = encode_json(message.id).replace(b"%", b"%%")
+        self._item = b""  # _ITEM of a block like the last
+        self._item_bytes = -1  # that follow it; -1 where it says more than most
         self._next_seq = stream.seq
         self._lost_marks = b""  # of blocks that were dropped
         self._first_line = b""  # while that could not be sent
@@ -415,13 +419,15 @@ class _Reader:
     def _write(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
         size = count * self.stream.sample_bytes
         if marks or self._lost_marks:
-            marks = b',"marks":[' + joined_marks(self._lost_marks, marks) + b"]"
+            marks = b',"marks":[' + joined_marks(self._lost_marks, marks).replace(b"%", b"%%") + b"]"
             self._lost_marks = b""
         if seq != self._next_seq:
             marks += _LOST % (seq - self._next_seq)
+        if marks or size != self._item_bytes:
+            self._item_bytes = -1 if marks else size
+            self._item = _ITEM % (self._id, marks, size)
         self._next_seq = seq + count
-        line = _ITEM % (self._id, seq, stamps[0], stamps[1], stamps[2], marks, size)
-        self._send_line(line, view)
+        self._send_line(self._item % (seq, stamps[0], stamps[1], stamps[2]), view)
 
     def _send_line(self, line: bytes, view: "Any" = None) -> None:
         try:

@@ -216,6 +216,38 @@ async def test_a_reader_that_wants_no_more_is_told_where_it_ended() -> None:
         assert data_of(reading.reply)["seq"] == 3
 
 
+async def test_blocks_carry_any_id_back() -> None:
+    async with _Reading(dtype="|u1") as reading:
+        id = 'a%d"%s'
+        reading.near.start_request(
+            id, SocketMessage("read_stream", id, data={"stream": "s"}).to_line(), reading._on_reply, None
+        )
+        await reading.until(lambda: reading.items)
+        for size in (1, 1, 2):
+            await reading.stream.send(bytes(size))
+        await reading.until(lambda: reading.samples == 4)
+    assert [item.id for item in reading.items] == [id] * 4
+
+
+async def test_memory_of_a_block_that_had_to_wait_is_used_again() -> None:
+    if not hasattr(gc, "mem_alloc"):
+        return  # a computer joins none
+    from snyper.shared import runtime_micropython as runtime
+
+    async with _Reading(dtype="|u1") as reading:
+        reading.keeps = False
+        await reading.read()
+        reading.near._stream.pause_reading()
+        sent = 0
+        while reading.far.writable:
+            await reading.stream.send(bytes(1_000))
+            sent += 1_000
+        assert runtime._joined is None
+        reading.near._stream.resume_reading()
+        await reading.until(lambda: reading.samples == sent and reading.far.writable)
+        assert runtime._joined is not None
+
+
 async def test_the_end_of_a_stream_comes_after_all_that_it_has_sent() -> None:
     async with _Reading(dtype="|u1") as reading:
         reading.keeps = False
@@ -244,7 +276,7 @@ async def test_the_end_of_a_stream_comes_after_all_that_it_has_sent() -> None:
 async def test_marks_come_with_the_next_samples_and_the_oldest_gives_way() -> None:
     async with _Reading(dtype="|u1") as reading:
         await reading.read()
-        reading.stream.mark("door opened", 5)
+        reading.stream.mark("door 100 %d opened", 5)
         await reading.stream.send(b"a")
         for at in range(100):
             reading.stream.mark("mark %d" % at, at)
@@ -252,7 +284,7 @@ async def test_marks_come_with_the_next_samples_and_the_oldest_gives_way() -> No
         await reading.stream.send(b"c")
         await reading.until(lambda: reading.samples == 3)
         first, second, third = reading.items[1:]
-    assert data_of(first)["marks"] == [["door opened", 5]]
+    assert data_of(first)["marks"] == [["door 100 %d opened", 5]]
     assert data_of(second)["marks"][-1] == ["mark 99", 99]
     assert 8 < len(data_of(second)["marks"]) < 40
     assert "marks" not in data_of(third)
