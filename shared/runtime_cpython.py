@@ -90,7 +90,10 @@ def composed(text: str) -> str:
 # Windows has neither.
 _readv: "Any" = getattr(os, "readv", None)
 _writev: "Any" = getattr(os, "writev", None)
-_READS_PER_TURN = 8  # of a connection, before others get their turn
+# Of a connection, before others get their turn, with at least so many for each read.
+_BYTES_PER_TURN = 2 << 20
+_BYTES_PER_READ = 65_536
+_PIECE_BYTES = 16_384  # that the transport is given at a time of what has not left
 _LOOK_S = 0.25  # between two looks at whether a peer reads what waits for it
 
 
@@ -111,11 +114,16 @@ class Stream(asyncio.BufferedProtocol):
         self._on_connection = on_connection
         self.owner: "StreamOwner | None" = None
         self.buffer: "memoryview | None" = None  # where the owner wants the next bytes put
+        # Takes what fills the buffer and what came behind it instead of the owner, who then gives another.
+        self.take_both: "Callable[[memoryview, memoryview], None] | None" = None
         self.address = ""  # of the peer, without its port
         self._attached: "StreamOwner | None" = None
-        self._look_timer: "asyncio.TimerHandle | None" = None  # while something has not left
+        self._fileno = -1  # where there are scattered reads and gathered writes
+        self._rest = memoryview(b"")  # what goes after that which the transport has
+        self._has_left = True  # all that was written
+        self._look_timer: "asyncio.TimerHandle | None" = None  # while not, and a look longer
         self._looked_us = 0
-        self._waits = 0  # bytes, at the last look
+        self._waits: "int | None" = None  # bytes, at the last look
         self.taken_us = 0  # while something has not left: when the peer last took some of it
 
     def attach(self, owner: "StreamOwner") -> None:
@@ -131,31 +139,55 @@ class Stream(asyncio.BufferedProtocol):
         `resume_writing` is called once it has, and nothing may be written before that. Raises OSError when
         the connection is lost.
         """
-        if following is not None:
-            data = self._write_both(data, following)
-            if not data:
-                return True
-        self._transport.write(data)
-        if not self._transport.get_write_buffer_size():
-            return True
-        if self._look_timer is None:
-            self._waits = _untaken_bytes(self._transport)
-            self._look_later()
-            self.taken_us = self._looked_us
-        return False
+        transport = self._transport
+        if following is not None and self._may_write_now():
+            has_left = self._write_both(data, following)
+        else:
+            transport.write(data if following is None else bytes(data) + following)
+            has_left = not transport.get_write_buffer_size()
+        if not has_left and self._has_left:
+            self._has_left = False
+            self._waits = None
+            self.taken_us = now_us()
+            if self._look_timer is None:
+                self._look_later()
+        return has_left
 
-    def _write_both(self, data: "bytes | bytearray", following: "Any") -> "Any":
-        """Write both in one go, without joining them first; return what has not left. Raises OSError."""
-        if _writev is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
-            return bytes(data) + following
+    def _may_write_now(self) -> bool:
+        """Tell whether what is written past the transport comes in its turn."""
+        transport = self._transport
+        return self._fileno >= 0 and not (transport.is_closing() or transport.get_write_buffer_size())
+
+    def _write_both(self, data: "bytes | bytearray", following: "Any") -> bool:
+        """Write both in one go, without joining them first; return whether they have left. Raises OSError."""
+        count = self._write_now((data, following)) - len(data)
+        if count == len(following):
+            return True
+        if count < 0:
+            return self._write_rest(memoryview(bytes(data[count:]) + following))
+        rest = memoryview(following)[count:]
+        # Whoever has given a view may change what is in it.
+        return self._write_rest(memoryview(bytes(rest)) if type(following) is memoryview else rest)
+
+    def _write_now(self, pieces: "tuple[Any, ...]") -> int:
+        """Write what the system takes, without joining it first; return how many bytes. Raises OSError."""
         try:
-            count: int = _writev(self._transport.get_extra_info("socket").fileno(), (data, following))
+            return _writev(self._fileno, pieces)  # type: ignore[no-any-return]
         except (BlockingIOError, InterruptedError):
-            count = 0
-        if count < len(data):
-            return bytes(data[count:]) + following
-        rest = memoryview(following)[count - len(data) :]
-        return bytes(rest) if type(following) is memoryview else rest
+            return 0
+
+    def _write_rest(self, rest: memoryview) -> bool:
+        """Write what the system did not take; return whether it has left. The transport copies what it is
+        given, more than once: that is a piece at a time, after which it calls. Raises OSError.
+        """
+        while rest:
+            self._transport.write(rest[:_PIECE_BYTES])
+            rest = rest[_PIECE_BYTES:]
+            if self._transport.get_write_buffer_size():
+                self._rest = rest
+                return False
+            rest = rest[self._write_now((rest,)) :]
+        return True
 
     def pause_reading(self) -> None:
         """Read no more. May be repeated."""
@@ -179,6 +211,9 @@ class Stream(asyncio.BufferedProtocol):
         self.address = (transport.get_extra_info("peername") or [""])[0]
         transport.set_write_buffer_limits(high=0)
         transport.pause_reading()  # until somebody is attached
+        sock = transport.get_extra_info("socket")
+        if sock is not None and _readv is not None:  # there is none of a transport that is not the system's
+            self._fileno = sock.fileno()
         self._closed = asyncio.get_running_loop().create_future()
         if self._on_connection is not None:
             self._task = asyncio.get_running_loop().create_task(self._on_connection(self))
@@ -192,44 +227,59 @@ class Stream(asyncio.BufferedProtocol):
         try:
             buffer = self.buffer
             self.owner.data_received(bytes(self._view[:nbytes]) if buffer is None else buffer[:nbytes])
-            if self.buffer is not None and _readv is not None:
-                self._read_on(_readv)
+            if self._fileno >= 0 and (self.buffer is not None or buffer is not None):
+                self._read_on()
         except Exception as error:
             self.owner.connection_lost(error)
 
-    def _read_on(self, readv: "Callable[[int, Any], int]") -> None:
+    def _read_on(self) -> None:
         """Read what the owner has a buffer for, and what comes behind it, as long as there is more: bytes
         after a line come in many pieces, for each of which the loop would turn once.
         """
         owner, view = self.owner, self._view
-        sock = self._transport.get_extra_info("socket")
-        if sock is None:  # as of a transport that is none of the system's
-            return
-        for _ in range(_READS_PER_TURN):
+        left = _BYTES_PER_TURN
+        while left > 0 and self._transport.is_reading():
             buffer = self.buffer
-            if buffer is None or not self._transport.is_reading():
-                return
+            size = 0 if buffer is None else len(buffer)
             try:
-                count = readv(sock.fileno(), (buffer, view))
+                count = _readv(self._fileno, (view,) if buffer is None else (buffer, view))
             except (BlockingIOError, InterruptedError):
                 return
             if not count:
                 return  # the end, which the transport finds too
-            size = len(buffer)
-            owner.data_received(buffer[:count])  # type: ignore[union-attr]
-            if count > size:
-                owner.data_received(bytes(view[: count - size]))  # type: ignore[union-attr]
+            behind = view[: max(0, count - size)]
+            if buffer is None:
+                owner.data_received(bytes(behind))  # type: ignore[union-attr]
+            elif not behind:
+                owner.data_received(buffer[:count])  # type: ignore[union-attr]
+            elif self.take_both is not None:
+                self.take_both(buffer, behind)
+            else:
+                owner.data_received(buffer)  # type: ignore[union-attr]
+                owner.data_received(bytes(behind))  # type: ignore[union-attr]
+            if len(behind) < len(view):
+                return  # that was all
+            left -= max(count, _BYTES_PER_READ)
 
     def eof_received(self) -> bool:
         self.owner.connection_lost(None)  # type: ignore[union-attr]
         return True  # what is on its way out may still arrive, until `close`
 
     def resume_writing(self) -> None:
-        self._look_no_more()
+        rest, self._rest = self._rest, memoryview(b"")
+        try:
+            if rest and not self._write_rest(rest[self._write_now((rest,)) :]):
+                return
+        except OSError as error:
+            self.owner.connection_lost(error)  # type: ignore[union-attr]
+            return
+        self._has_left = True
         self.owner.resume_writing()  # type: ignore[union-attr]
 
     def connection_lost(self, exc: "Exception | None") -> None:
-        self._look_no_more()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
         if not self._closed.done():
             self._closed.set_result(None)
         if self.owner is not None:
@@ -241,14 +291,12 @@ class Stream(asyncio.BufferedProtocol):
         self._looked_us = now_us()
         self._look_timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
 
-    def _look_no_more(self) -> None:
-        if self._look_timer is not None:
-            self._look_timer.cancel()
-            self._look_timer = None
-
     def _look(self) -> None:
-        waits = _untaken_bytes(self._transport)
-        if waits < self._waits and self._attached is not None:
+        if self._has_left:
+            self._look_timer = None
+            return
+        waits = _untaken_bytes(self._transport) + len(self._rest)
+        if self._waits is not None and waits < self._waits and self._attached is not None:
             self.taken_us = self._looked_us
             self._attached.write_progressed(self._looked_us)
         self._waits = waits

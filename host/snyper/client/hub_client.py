@@ -635,8 +635,10 @@ class HubClient:
         if message.type == MessageType.EVENT:
             self._events.append(event_of(message))
             self._news.set()
-        elif message.id in self._streams:
-            self._streams[message.id](message)
+        else:
+            take = self._streams.get(message.id)  # type: ignore[arg-type]
+            if take is not None:
+                take(message)
 
     def _on_close(self, link: Link, error: ProtocolError) -> None:
         self._news.set()

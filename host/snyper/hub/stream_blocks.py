@@ -8,6 +8,7 @@ from typing import Any
 
 from snyper.shared.socket_protocol import MAX_ID_CHARS, MAX_INTEGER, SocketMessage, encode_json
 from snyper.shared.stream_spec import MAX_MARKS_BYTES, brief, checked_spec, joined_marks, sample_bytes
+from snyper.system.block_lines import count, numbers_of
 
 MAX_STREAM_BYTES = 64 << 20
 MAX_STREAM_S = 60.0
@@ -213,7 +214,7 @@ def epoch_of(message: SocketMessage, known: dict[str, Epoch]) -> tuple[Epoch, in
     name = data.get("epoch")
     if type(name) is not str or not 0 < len(name) <= MAX_ID_CHARS:
         raise ValueError(f"`epoch` is a text of at most {MAX_ID_CHARS} characters")
-    seq = _count(data, "seq")
+    seq = count(data, "seq")
     before = next(reversed(known.values()), None)
     same = known.get(name)
     if same is not None and same.spec != spec:
@@ -232,30 +233,15 @@ def kept_of(epoch: Epoch, message: SocketMessage) -> Kept:
     """Return a block that a source has sent. Raises ValueError for what is none."""
     data = message.data or {}
     content = message.attachment
-    seq = _count(data, "seq")
+    seq, at_us, uncertainty_us, source_us = numbers_of(data)
     if not content or len(content) % epoch.sample_bytes:
         raise ValueError(f"{len(content)} bytes are no samples of {epoch.sample_bytes}")
     if seq < epoch.next_seq or seq + len(content) > MAX_INTEGER:
         raise ValueError(f"sample {seq} comes after {epoch.next_seq - 1}")
-    stamps = (_whole(data, "at_us"), _count(data, "uncertainty_us"), _whole(data, "source_us"))
-    block = Kept(epoch, seq, stamps, _marks(data.get("marks")), content)
-    if max(stamps) + block.later_us(block.count) > MAX_INTEGER:
+    block = Kept(epoch, seq, (at_us, uncertainty_us, source_us), _marks(data.get("marks")), content)
+    if max(block.stamps) + block.later_us(block.count) > MAX_INTEGER:
         raise ValueError("its last sample has an instant that no line can say")
     return block
-
-
-def _count(data: dict[str, Any], name: str) -> int:
-    value = _whole(data, name)
-    if value < 0:
-        raise ValueError(f"`{name}` is negative")
-    return value
-
-
-def _whole(data: dict[str, Any], name: str) -> int:
-    value = data.get(name)
-    if type(value) is not int:
-        raise ValueError(f"`{name}` is no integer")
-    return value
 
 
 def _marks(marks: Any) -> bytes:

@@ -334,8 +334,7 @@ class StreamFan:
         self._ids += 1
         id = f"{self._id_prefix}{self._ids}"
         data: dict[str, Any] = {"stream": stream.name, "max_block_bytes": MAX_BLOCK_BYTES}
-        link.max_chunk_bytes = link._parser.max_chunk_bytes = MAX_BLOCK_BYTES
-        link._parser.new_buffer, link._parser.from_line = self._buffers, block_lines.from_line
+        block_lines.expect_blocks(link, self._buffers)
         if peer.is_target:
             data["duration_ms"] = SOURCE_DURATION_MS
         if stream.epoch is not None:

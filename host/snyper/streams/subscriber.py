@@ -137,14 +137,20 @@ class StreamReader:
             elif message.status == "gone":
                 self.is_gone = True
             elif message.attachment is not None and self._current is not None:
-                self._keep(_Arrived(self._current, message))
+                queue = self._queue
+                if not queue:
+                    self._news.set()
+                queue.append(_Arrived(self._current, message))
+                self._queued_bytes += len(message.attachment)
+                if self._queued_bytes > self._max_bytes:
+                    self._drop_oldest()
+                return
         except ValueError as error:
             self.end(ProtocolError(ErrorCode.BAD_MESSAGE, f"the hub answers what is no stream: {error}"))
         self._news.set()
 
-    def _keep(self, arrived: "_Arrived") -> None:
-        self._queue.append(arrived)
-        self._queued_bytes += len(arrived.content)
+    def _drop_oldest(self) -> None:
+        """Drop the oldest blocks that are too many for a reader who has not come so far."""
         while self._queued_bytes > self._max_bytes and len(self._queue) > 1:
             dropped = self._queue.popleft()
             self._queued_bytes -= len(dropped.content)
@@ -158,10 +164,10 @@ class StreamReader:
     def _on_begun(self, message: SocketMessage) -> None:
         data: dict[str, Any] = message.data or {}
         spec = StreamSpec.from_data(data)
-        name, seq = str(data.get("epoch")), count(data, "seq")
+        name, seq = str(data.get("epoch")), block_lines.count(data, "seq")
         self.is_gone = False
         self._has_begun = True
-        self.evicted += count(data, "evicted", 0)
+        self.evicted += block_lines.count(data, "evicted", 0)
         if self._specs.setdefault(name, spec) != spec:
             raise ValueError(f"the epoch {name} has had another spec")
         if len(self._specs) > _MAX_EPOCHS:
@@ -169,7 +175,7 @@ class StreamReader:
         before = self._current
         if before is not None and before.name == name:
             return
-        self._current = _Epoch(name, spec, count(data, "lost", 0))
+        self._current = _Epoch(name, spec, block_lines.count(data, "lost", 0))
         if before is None:
             self.spec, self.epoch = spec, name
             self._given, self._next_seq = self._current, seq
@@ -182,13 +188,16 @@ class StreamReader:
             self._lost_before += epoch.lost_before
             self._given, self._next_seq = epoch, 0
             self.spec, self.epoch = epoch.spec, epoch.name
-        samples = numpy.frombuffer(arrived.content, epoch.dtype).reshape(epoch.shape)
-        samples.flags.writeable = False
-        lost = self._lost_before + max(0, seq - self._next_seq)
+        content = memoryview(arrived.content).toreadonly()
+        count = arrived.next_seq - seq
+        samples = numpy.ndarray((count, *epoch.shape), epoch.dtype, content)
+        lost = self._lost_before
+        if seq > self._next_seq:
+            lost += seq - self._next_seq
         self._lost_before = 0
         self._next_seq = arrived.next_seq
         self.blocks += 1
-        self.samples += arrived.next_seq - seq
+        self.samples += count
         self.lost += lost
         at_us = arrived.stamps[0]
         lag_us = clock.hub_us(arrived.came_us) - at_us if clock.is_set else 0
@@ -208,7 +217,7 @@ class _Epoch:
         self.lost_before = lost_before
         self.sample_bytes = spec.sample_bytes
         self.dtype = numpy.dtype(spec.dtype)
-        self.shape = (-1, *spec.shape)
+        self.shape = spec.shape
 
 
 class _Arrived:
@@ -216,18 +225,18 @@ class _Arrived:
 
     def __init__(self, epoch: _Epoch, message: SocketMessage) -> None:
         data: dict[str, Any] = message.data or {}
+        self.seq, at_us, uncertainty_us, source_us = block_lines.numbers_of(data)
+        self.stamps = at_us, uncertainty_us, source_us
         self.epoch = epoch
         self.content = message.attachment
-        self.seq = seq = count(data, "seq")
-        self.stamps = whole(data, "at_us"), whole(data, "uncertainty_us"), whole(data, "source_us")
         self.marks = _marks(data["marks"]) if "marks" in data else ()
         self.came_us = now_us()
         samples, rest = divmod(len(self.content), epoch.sample_bytes)
         if rest:
             raise ValueError("no whole samples")
-        if seq < epoch.next_seq:
-            raise ValueError(f"sample {seq} comes after {epoch.next_seq - 1}")
-        self.next_seq = epoch.next_seq = seq + samples
+        if self.seq < epoch.next_seq:
+            raise ValueError(f"sample {self.seq} comes after {epoch.next_seq - 1}")
+        self.next_seq = epoch.next_seq = self.seq + samples
 
 
 def _marks(marks: Any) -> tuple[Mark, ...]:
@@ -249,9 +258,7 @@ class _Subscription:
         self._link: Link = connection._link
         self._id = self._link.new_id()
         if self._link.max_chunk_bytes != MAX_BLOCK_BYTES:
-            self._link.max_chunk_bytes = self._link._parser.max_chunk_bytes = MAX_BLOCK_BYTES
-            self._link._parser.new_buffer = Buffers()
-            self._link._parser.from_line = block_lines.from_line
+            block_lines.expect_blocks(self._link, Buffers())
         self.clock = LinkClock.of(self._link)
         self.clock.hold()
         data = self._reader.request()
@@ -275,22 +282,6 @@ class _Subscription:
     def _on_reply(self, token: object, reply: SocketMessage | ProtocolError) -> None:
         self._is_open = False
         self._reader.end(reply)
-
-
-def whole(data: dict[str, Any], name: str) -> int:
-    """Return an integer of `data`. Raises ValueError where it is none."""
-    value = data.get(name)
-    if type(value) is not int:
-        raise ValueError(f"no `{name}`")
-    return value
-
-
-def count(data: dict[str, Any], name: str, default: int | None = None) -> int:
-    """Return a number of samples of `data`, from 0 on. Raises ValueError where it is none."""
-    value = default if default is not None and name not in data else whole(data, name)
-    if value < 0:
-        raise ValueError(f"`{name}` is negative")
-    return value
 
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000}

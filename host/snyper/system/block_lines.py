@@ -1,8 +1,15 @@
-"""The lines of a stream's blocks, read in a fraction of the time that any other takes."""
+"""The blocks of a stream on a link, read in a fraction of the time that any other message takes."""
 
 import re
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
 
-from snyper.shared.socket_protocol import MAX_ID_CHARS, MAX_TARGET_ID_CHARS, SocketMessage
+from snyper.shared.clock import now_us
+from snyper.shared.link import Link
+from snyper.shared.runtime import Stream
+from snyper.shared.socket_protocol import MAX_ID_CHARS, MAX_TARGET_ID_CHARS, MessageType, SocketMessage
+from snyper.shared.stream_spec import MAX_BLOCK_BYTES
 
 _NUMBER = rb"(0|[1-9][0-9]{0,14})"
 _BLOCK = re.compile(
@@ -10,13 +17,68 @@ _BLOCK = re.compile(
     rb'"data":{"seq":%s,"at_us":%s,"uncertainty_us":%s,"source_us":%s},"bytes":%s}\n?'
     % (_NUMBER, MAX_ID_CHARS, MAX_TARGET_ID_CHARS, *(_NUMBER,) * 5)
 )
+_END = 0x0A
+_numbers = itemgetter("seq", "at_us", "uncertainty_us", "source_us")
+
+
+def expect_blocks(link: Link, new_buffer: Callable[[int], bytearray]) -> None:
+    """Have a link take blocks of up to MAX_BLOCK_BYTES, into what `new_buffer` makes."""
+    parser = link._parser
+    link.max_chunk_bytes = parser.max_chunk_bytes = MAX_BLOCK_BYTES
+    parser.new_buffer = new_buffer
+    parser.from_line = from_line
+    if isinstance(link._stream, Stream):  # of what is sealed no byte goes where it belongs
+        link._stream.take_both = _Taker(link).take_both
+
+
+class _Taker:
+    """Takes for a link what ends a block and what came behind it, in one go."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def take_both(self, data: memoryview, behind: memoryview) -> None:
+        """Take the rest of what follows a line, which is where it belongs, and what is behind it."""
+        link = self._link
+        parser = link._parser
+        message = parser.message
+        found = _BLOCK.match(behind)
+        if (
+            found is None
+            or behind[found.end() - 1] != _END
+            or message is None
+            or message.type != MessageType.ITEM
+            or link.close_error is not None
+        ):
+            link.data_received(data)
+            link.data_received(bytes(behind))
+            return
+        link.received_us = now_us()
+        parser.missing = 0
+        parser.message = parser.buffer = link._stream.buffer = None
+        link._take(message)
+        if link.close_error is not None:
+            return
+        following = _message(found)
+        begun = behind[found.end() :]
+        size, here = following.attachment, len(begun)
+        if not here < size <= parser.max_chunk_bytes:
+            link.data_received(bytes(behind))
+            return
+        following.attachment = content = parser.new_buffer(size)
+        buffer = memoryview(content)
+        buffer[:here] = begun
+        parser.message, parser.missing = following, size - here
+        parser.buffer = link._stream.buffer = buffer[here:]
 
 
 def from_line(line: bytes) -> SocketMessage:
     """Read a line as SocketMessage.from_line does, and raise what it does."""
     found = _BLOCK.fullmatch(line)
-    if found is None:
-        return SocketMessage.from_line(line)
+    return SocketMessage.from_line(line) if found is None else _message(found)
+
+
+def _message(found: "re.Match[bytes]") -> SocketMessage:
     number, word, source, seq, at_us, uncertainty_us, source_us, size = found.groups()
     return SocketMessage(
         "item",
@@ -31,3 +93,26 @@ def from_line(line: bytes) -> SocketMessage:
         },
         int(size),
     )
+
+
+def numbers_of(data: dict[str, Any]) -> tuple[int, int, int, int]:
+    """Return `seq`, `at_us`, `uncertainty_us` and `source_us` of a block. Raises ValueError where one is no
+    integer, or the first or third below 0.
+    """
+    try:
+        numbers = seq, at_us, uncertainty_us, source_us = _numbers(data)
+    except KeyError as error:
+        raise ValueError(f"no `{error.args[0]}`") from None
+    if not type(seq) is type(at_us) is type(uncertainty_us) is type(source_us) is int:
+        raise ValueError(f"no integers: {numbers}")
+    if seq < 0 or uncertainty_us < 0:
+        raise ValueError(f"`seq` or `uncertainty_us` is negative: {numbers}")
+    return numbers  # type: ignore[no-any-return]
+
+
+def count(data: dict[str, Any], name: str, default: int | None = None) -> int:
+    """Return a number of samples of `data`, from 0 on. Raises ValueError where it is none."""
+    value = data.get(name, default)
+    if type(value) is not int or value < 0:
+        raise ValueError(f"`{name}` is no number of samples")
+    return value

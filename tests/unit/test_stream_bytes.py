@@ -1,0 +1,159 @@
+"""Bytes after lines over a connection: all arrive in order, however cut, and however slow the peer is."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from snyper.shared.link import Link
+from snyper.shared.link_core import MAX_HANDLERS
+from snyper.shared.runtime_cpython import Stream
+from snyper.shared.socket_protocol import SocketMessage
+from snyper.streams.buffers import Buffers
+from snyper.system.block_lines import expect_blocks
+from tests.portable.support import within
+
+READ_BYTES = 4_096  # that a stream reads behind what it has a buffer for
+MESSAGES = 60
+REQUEST_EVERY = MESSAGES // MAX_HANDLERS + 1  # as many as a link serves at once
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Stream, socket.socket]]:
+    """Connect a stream to a socket."""
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    with there:
+        _, stream = await asyncio.get_running_loop().create_connection(Stream, sock=here)
+        try:
+            yield stream, there
+        finally:
+            await stream.close()
+
+
+def block(seq: int, data: bytes, id: int = 1, more: str = "") -> bytes:
+    numbers = f'"seq":{seq},"at_us":{seq + 5},"uncertainty_us":1,"source_us":{seq}{more}'
+    return f'{{"type":"item","id":{id},"data":{{{numbers}}},"bytes":{len(data)}}}\n'.encode() + data
+
+
+def messages(rng: random.Random) -> tuple[list[bytes], list[tuple[Any, ...]]]:
+    """Make blocks, other items, and as many requests as a link serves at once: as bytes, and what is to come
+    of them.
+    """
+    sent: list[bytes] = []
+    expected: list[tuple[Any, ...]] = []
+    for seq in range(MESSAGES):
+        size = rng.choice((0, 1, 2, 300, READ_BYTES - 200, READ_BYTES, 10_000, 70_000))
+        data = rng.randbytes(size)
+        kind = "request" if not seq % REQUEST_EVERY else rng.choice(("block", "marked", "other"))
+        if kind == "other":
+            sent.append(b'{"type":"item","id":%d,"status":"gone"}\n' % seq)
+            expected.append((seq, "gone", None))
+        elif kind == "request":
+            sent.append(b'{"type":"store","id":%d,"bytes":%d}\n' % (seq, size) + data)
+            expected.append((seq, None, data))
+        else:
+            sent.append(block(seq, data, seq, ',"marks":[["a",1]]' if kind == "marked" else ""))
+            expected.append((seq, None, data))
+    return sent, expected
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_it_comes_to_the_same_wherever_it_is_cut(seed: int) -> None:
+    rng = random.Random(seed)
+    sent, expected = messages(rng)
+    found: list[tuple[Any, ...]] = []
+    served = asyncio.Event()
+
+    def take(message: SocketMessage) -> None:
+        data = None if message.attachment is None else bytes(message.attachment)
+        found.append((message.id, message.status, data))
+        if len(found) == len(expected):
+            served.set()
+
+    async def store(link: Link, message: SocketMessage) -> None:
+        take(message)
+
+    async with connected() as (stream, there):
+        link = Link(stream, {"store": store}, "test")
+        link.on_stream = take
+        expect_blocks(link, Buffers())
+        link.start(lambda link: None)
+        loop = asyncio.get_running_loop()
+        content = b"".join(sent)
+        while content:
+            before_end = content.find(b"}\n") + 1  # of a line
+            count = rng.choice((1, 100, READ_BYTES, 50_000, 300_000, before_end or 1, before_end or 1))
+            await loop.sock_sendall(there, content[:count])
+            content = content[count:]
+            for _ in range(rng.randrange(3)):
+                await asyncio.sleep(0)
+        await within(served.wait())
+        assert link.close_error is None
+        link.end()
+        await link.let_go()
+    # A request is served in a task, after what has come in one piece with it.
+    assert sorted(found, key=lambda one: int(one[0])) == expected
+    items = [id for id, _, _ in found if id % REQUEST_EVERY]
+    assert items == sorted(items)
+
+
+class Owner:
+    """Whoever writes, and waits until that has left."""
+
+    def __init__(self) -> None:
+        self.has_left = asyncio.Event()
+        self.error: Exception | None = None
+        self.is_lost = asyncio.Event()
+
+    def data_received(self, data: bytes | memoryview) -> None:
+        raise AssertionError("nothing is said")
+
+    def resume_writing(self) -> None:
+        self.has_left.set()
+
+    def write_progressed(self, at_us: int) -> None: ...
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.error = error
+        self.is_lost.set()
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+async def test_what_the_system_does_not_take_at_once_follows_in_order(kind: type) -> None:
+    rng = random.Random(1)
+    loop = asyncio.get_running_loop()
+    owner, written, came = Owner(), bytearray(), bytearray()
+    waited = 0
+    async with connected() as (stream, there):
+        stream.attach(owner)
+        for number in range(12):
+            line, data = b"line %d\n" % number, rng.randbytes((10, 40_000, 1_000_000)[number % 3])
+            written += line + data
+            lent = bytearray(data)
+            owner.has_left.clear()
+            has_left = stream.write(line, kind(lent))
+            if kind is memoryview:  # it is the caller's again
+                lent[:] = bytes(len(lent))
+            waited += not has_left
+            while not has_left and not owner.has_left.is_set():
+                came += await within(loop.sock_recv(there, rng.choice((100, 5_000, 300_000))))
+        while len(came) < len(written):
+            came += await within(loop.sock_recv(there, 300_000))
+        assert came == written
+        assert waited >= 4
+        assert owner.error is None
+
+
+async def test_who_hangs_up_in_the_middle_is_lost() -> None:
+    owner = Owner()
+    async with connected() as (stream, there):
+        stream.attach(owner)
+        assert not stream.write(b"line\n", bytes(5_000_000))
+        there.close()
+        await within(owner.is_lost.wait())
+        assert not owner.has_left.is_set()
