@@ -1,4 +1,4 @@
-"""Streams of numbers over the link, beside what a socket can: direct, through a hub, from a board."""
+"""Streams of numbers over the link, beside what sockets can: direct, through a hub, from a board."""
 
 import asyncio
 import os
@@ -32,22 +32,25 @@ async def stream_rows(rounds: int, size: int = 64 << 20, board_size: int = 16 <<
         port = int(await line_of(hub))
 
         async def through_hub() -> float:
+            await _longest_gap(hub)  # that of what the others did
             found = await _through_hub(port, size)
             gaps.append(await _longest_gap(hub))
             return found
 
-        await _longest_gap(hub)
         taken = await alternate(
             rounds,
             {
                 "raw": lambda: _raw(on_cpython, {}, size, BLOCK_BYTES),
                 "direct": lambda: _direct(on_cpython, {}, size, BLOCK_BYTES),
                 "hub": through_hub,
+                "proxy": lambda: _raw_through_proxy(size),
             },
         )
     what = f"{size >> 20} MiB of a stream"
     rows.append(row(f"{what}, over a raw socket", taken["direct"], taken["raw"], "MB/s", 0, "0.5"))
     rows.append(row("the same through a hub, over direct", taken["hub"], taken["direct"], "MB/s", 0, "0.5"))
+    what = "the same, over a proxy that keeps as much"
+    rows.append(row(what, taken["hub"], taken["proxy"], "MB/s", 0))
     rows.append(row("its 20 ms tick meanwhile, longest gap", [max(gaps)], [20.0], "ms", 1, "1.25"))
     with temporary_directory("snyper-bench-") as directory:
         image.stage("target", directory, {}, PROGRAMS / "stream_source.py")
@@ -56,11 +59,14 @@ async def stream_rows(rounds: int, size: int = 64 << 20, board_size: int = 16 <<
             rounds,
             {
                 "raw": lambda: _raw(on_micropython, env, board_size, BOARD_BLOCK_BYTES),
+                "asyncio": lambda: _over_asyncio(env, board_size),
                 "direct": lambda: _direct(on_micropython, env, board_size, BOARD_BLOCK_BYTES),
             },
         )
     what = "4,096 samples at a time from a board, over its raw socket"
     rows.append(row(what, board["direct"], board["raw"], "MB/s", 0, "0.7"))
+    what = "the same, over asyncio's streams at both ends"
+    rows.append(row(what, board["direct"], board["asyncio"], "MB/s", 0))
     return rows
 
 
@@ -70,6 +76,35 @@ async def _raw(on_engine: Command, env: dict[str, str], size: int, block_bytes: 
         command = on_engine("stream_source", "raw", server.getsockname()[1], size, block_bytes)
         async with running(*command, env=env):
             return await asyncio.to_thread(_read_raw, server, size)
+
+
+async def _raw_through_proxy(size: int) -> float:
+    """Return the MB/s at which raw bytes come through a process that keeps the last of them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        async with running(*on_cpython("stream_proxy", server.getsockname()[1], BLOCK_BYTES)) as proxy:
+            take_precedence(proxy.pid)
+            command = on_cpython("stream_source", "raw", int(await line_of(proxy)), size, BLOCK_BYTES)
+            async with running(*command):
+                return await asyncio.to_thread(_read_raw, server, size)
+
+
+async def _over_asyncio(env: dict[str, str], size: int) -> float:
+    """Return the MB/s at which blocks come from a board to who reads each by asyncio's own streams."""
+    found: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(BOARD_BLOCK_BYTES)
+        began = time.perf_counter()
+        for _ in range(size // BOARD_BLOCK_BYTES - 1):
+            await reader.readexactly(BOARD_BLOCK_BYTES)
+        found.set_result(size / (time.perf_counter() - began) / 1e6)
+        writer.close()
+
+    server = await asyncio.start_server(read, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with running(*on_micropython("stream_source", "raw", port, size, BOARD_BLOCK_BYTES), env=env):
+            return await asyncio.wait_for(found, 60)
 
 
 def _read_raw(server: socket.socket, size: int) -> float:
