@@ -424,7 +424,8 @@ def test_a_console_neither_takes_the_connection_of_another_nor_its_name(hub: Hub
     with serving(hub, Powermeter()) as server, contextlib.ExitStack() as stack:
         one, other = (stack.enter_context(socket.create_connection((host, int(port)), 30)) for _ in range(2))
         for console in (one, other):
-            assert ask(console, SocketMessage("register", "r", data={"role": "console"})).type == "registered"
+            about = {"role": "console", "heartbeat_ms": 60_000}  # it says nothing by itself
+            assert ask(console, SocketMessage("register", "r", data=about)).type == "registered"
         assert exchange(one, "a", begin=True).status == "ok"
         answer = exchange(other, "27ac87aa-77-1", at=0)
         assert (answer.data or {})["message"] == "there is no such connection"

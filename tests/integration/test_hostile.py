@@ -78,7 +78,7 @@ def test_a_hit_with_markup_is_shown_without_it(hub: LyingHub, is_terminal: bool)
     event = {"type": "event", "id": 10, "target_id": "target_1", "data": data}
     strange = {**event, "data": {"event": f"x\n{FORGED}", "seq": 11, "text": "[/] [red]"}}
     hub.answers["subscribe"] = [hub.answers["subscribe"][0], event, strange]
-    printed = asked(hub, "watch", "--timeout", "0.3", is_terminal=is_terminal)
+    printed = asked(hub, "watch", "--timeout", "2", is_terminal=is_terminal)
     assert "peak 9000" in printed
     assert "[/] [red]" in printed
 

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import random
+import re
 import select
 import threading
 import tty
@@ -81,7 +82,8 @@ class HostileBoard:
                 self._take()
                 self._print(b"R\x00")
             elif byte == b"\x04":
-                said = self._says(program.decode())
+                is_word = re.fullmatch(r"print\(end='([0-9a-f]+)'\)", program.decode())
+                said = is_word[1].encode() if is_word else self._says(program.decode())
                 program = b""
                 self._print(b"OK")
                 while said.startswith(ENDLESS) and self._print(said):

@@ -68,7 +68,11 @@ def deploy(
     on_progress("connect", 0, 0)
     connection.enter_repl(wait=lambda: on_progress("connect", 0, 0))
     try:
-        identity = connection.identity()
+        try:
+            identity = connection.identity()
+        except LostError:  # a watchdog that runs cut it short
+            connection.enter_repl(wait=lambda: on_progress("connect", 0, 0))
+            identity = connection.identity()
         refuse_unsuitable(identity, force)
         try:
             plan = compare(connection, firmware, spec, identity, outcome)

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import inspect
 import json
+import secrets
 import struct
 import sys
 import time
@@ -467,13 +468,11 @@ class Connection:
         transport.serial.write(_INTERRUPT)
         if not transport.read_until(1, _BANNER, timeout_overall=ATTEMPT_S).endswith(_BANNER):
             return False
-        # What earlier attempts caused is still under way; after it, one prompt and nothing else.
-        quiet_by_s = time.monotonic() + ATTEMPT_S
-        while transport.serial.read(4096):
-            if time.monotonic() > quiet_by_s:
-                return False
-        transport.serial.write(b"\x01")
-        is_there = bool(transport.read_until(1, _BANNER, timeout_overall=ATTEMPT_S).endswith(_BANNER))
+        # What earlier attempts caused is still under way, and all of it comes before what is asked only now.
+        word = secrets.token_hex(8)
+        transport.serial.write(f"print(end='{word}')\x04".encode())
+        answer = f"{word}\x04\x04".encode()
+        is_there = bool(transport.read_until(1, answer, timeout_overall=ATTEMPT_S).endswith(answer))
         transport.serial.timeout = ANSWER_TIMEOUT_S
         return is_there
 
