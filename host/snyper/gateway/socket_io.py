@@ -276,19 +276,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         await exchange.answer(head["status"], content["body"], media_type, {"cache-control": "no-store"})
 
     async def _web_socket(self, scope: Any, receive: Receive, send: Send) -> None:
-        has_left = False
-
         async def send_in_time(message: Message) -> None:
-            nonlocal has_left
-            if has_left:  # its last messages are still to be read, and a close would drop them
-                return
-            try:
-                async with asyncio.timeout(DEAF_S):
-                    await send(message)
-            except TimeoutError:
-                raise
-            except OSError:
-                has_left = True
+            async with asyncio.timeout(DEAF_S):
+                await send(message)
 
         try:
             self._check_room(scope)
