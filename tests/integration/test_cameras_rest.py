@@ -177,7 +177,9 @@ def test_the_newest_records(gateway: CameraGateway) -> None:
     assert len(found("")) == 20
     assert found("limit=2&camera_id=camera_0") == ["d28", "d26"]
     assert found("limit=2&checkpoint_id=gate_1") == ["d28", "d25"]
-    assert len(found("limit=0")) == len(found("limit=9999999999999999999999")) == len(found("limit=-1")) > 30
+    assert (
+        len(found("limit=0")) == len(found("limit=9999999999999999999999")) == len(found("limit=-1")) >= 30
+    )  # beside those of other tests
     assert len(found("limit=many")) == 20
     page = gateway.get("/api/records?limit=5&camera_id=camera_1").json()
     assert (page["total_count"], page["returned_count"]) == (15, 5)
