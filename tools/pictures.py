@@ -55,15 +55,16 @@ async def take(directory: Path) -> None:
         await stack.enter_async_context(
             running("simulate", "--targets", str(TARGETS), "--hub", address, "--hit-rate", "0.8")
         )
+        places = ("--arrays", str(kept / "arrays"), "--cameras", str(kept / "cameras"))
         gateway = await stack.enter_async_context(
-            running("gateway", "--arrays", str(kept / "arrays"), "--listen", "127.0.0.1:0")
+            running("gateway", *places, "--listen", "127.0.0.1:0", "--hub", address)
         )
         await asyncio.to_thread(_store, gateway.said["urls"][0])
         dashboard = await stack.enter_async_context(
             running(
                 *("dashboard", "--hub", address, "--listen", "127.0.0.1:0", "--no-open"),
                 *("--archive", str(kept / "archive.sqlite3"), "--recordings", str(kept / "recordings")),
-                *("--gateway", gateway.said["urls"][0]),
+                *("--gateway", gateway.said["urls"][0], "--cameras", gateway.said["urls"][0]),
             )
         )
         driver = await stack.enter_async_context(async_playwright())
@@ -73,6 +74,7 @@ async def take(directory: Path) -> None:
         await _take_all(browser, url, address, directory)
         await _take_services(browser, url, address, directory)
         await _take_signals(browser, url, address, directory)
+        await _take_cameras(browser, url, address, directory)
 
 
 async def _take_all(browser: Browser, url: str, address: str, directory: Path) -> None:
@@ -165,6 +167,20 @@ async def _take_signals(browser: Browser, url: str, address: str, directory: Pat
         await desk.locator("[data-recording] canvas").evaluate("(it) => it.scrollIntoView({block: 'center'})")
         await desk.evaluate("() => new Promise((done) => setTimeout(done, 1000))")
         await _shoot(desk, directory / "recordings.png")
+
+
+async def _take_cameras(browser: Browser, url: str, address: str, directory: Path) -> None:
+    """Photograph the page of cameras: its wall, and one record large."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            running("simulate-cameras", "-n", "4", "--hub", address, "--interval", "1.5")
+        )
+        desk = await _open(browser, url + "/cameras", _DESK, "light")
+        phone = await _open(browser, url + "/cameras", _PHONE, "dark")
+        await desk.locator(".found li").nth(23).wait_for(timeout=60_000)
+        await _shoot(desk, directory / "cameras.png")
+        await phone.locator(".found .large img").nth(3).wait_for()
+        await _shoot(phone, directory / "cameras-phone.png")
 
 
 def _store(url: str) -> None:

@@ -20,6 +20,7 @@ FRAME_S = 0.2
 MOST_PLACES = 500  # that a field proposes
 _MOST_CHARS = 128
 _BUCKETS = {"hour": "Hours", "day": "Days"}
+_SPANS_S = {"hour": 25 * 3_600, "day": 31 * 86_400}  # of what the gateway counts, with the part before
 _THEN = {"cease_fire": "cease fire"}
 
 
@@ -159,7 +160,7 @@ class CamerasPage:
                         for bucket, words in _BUCKETS.items()
                     }
             self._plot_hint = widgets.text("p", "", "hint")
-            self._plot = Plot(charts.detections({})).classes("plot").props("role=img")
+            self._plot = Plot(charts.detections({}, 0, 0)).classes("plot").props("role=img")
 
     def _draw_plot(self) -> None:
         """Draw the history, where it is another."""
@@ -175,8 +176,9 @@ class CamerasPage:
         self._plot_hint.set_visibility(bool(problem))
         self._plot.set_visibility(not problem)
         counts = history.get("counts", {})
+        now_s = self._cameras.now_s()
         self._plot.options.clear()
-        self._plot.options.update(charts.detections(counts))
+        self._plot.options.update(charts.detections(counts, now_s - _SPANS_S[self._bucket], now_s))
         self._plot.update()
         totals = {name: sum(number for _, number in points) for name, points in counts.items()}
         words = ", ".join(f"{name}: {number:,}" for name, number in totals.items())

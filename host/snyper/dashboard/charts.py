@@ -93,16 +93,16 @@ def round_trips(by_name: Mapping[str, Points]) -> dict[str, Any]:
     }
 
 
-def detections(by_camera: Mapping[str, Points]) -> dict[str, Any]:
-    """Build a chart with a bar for each part of time, a piece of it for each camera: seconds since 1970, how
-    many there were.
+def detections(by_camera: Mapping[str, Points], from_s: float, until_s: float) -> dict[str, Any]:
+    """Build a chart with a bar for each part of a time, a piece of it for each camera: seconds since 1970,
+    how many there were.
     """
     base = _base(by_camera)
     return {
         **base,
         "animation": False,
         "tooltip": {**base["tooltip"], "trigger": "axis", "axisPointer": {"type": "shadow"}},
-        "xAxis": _time_axis(),
+        "xAxis": {**_time_axis(), "min": round(from_s * 1000), "max": round(until_s * 1000)},
         "yAxis": _axis("value", "", min=0, minInterval=1),
         "series": [
             {
