@@ -219,4 +219,5 @@ def rule_words(said: Mapping[str, Any]) -> str:
     """Return in words when a rule applies, as its file says it."""
     when = said.get("when")
     parts = when.items() if isinstance(when, dict) else ()
-    return short(", ".join(f"{name} {value}" for name, value in parts if value not in (None, "")))
+    words = (f"{name.replace('_', ' ')} {_fact(value)}" for name, value in parts if _fact(value))
+    return short(", ".join(words))
