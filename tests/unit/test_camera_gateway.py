@@ -105,6 +105,12 @@ def test_nonsense_has_a_face(said: dict[str, object]) -> None:
 
 
 def test_a_rule_in_words() -> None:
-    when = {"class": "person", "camera": None, "min_confidence": 0.6, "for_frames": 3, "x": {}}
+    when: dict[str, object] = {
+        "class": "person",
+        "camera": None,
+        "min_confidence": 0.6,
+        "for_frames": 3,
+        "x": {},
+    }
     assert faces.rule_words({"when": when}) == "class person, min confidence 0.6, for frames 3"
     assert faces.rule_words({"when": "no"}) == ""
