@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snyper.cameras import schema
+from snyper.cameras.batch import new_value
 from snyper.cameras.database import Database
 from snyper.cameras.plates import fold_alike
 from snyper.cameras.queries import Queries
@@ -84,7 +85,7 @@ def load(database: Database, first: int, end: int) -> None:
                 statement = "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (?, ?, ?)"
                 db.connection.cursor().executemany(statement, plates)
             numbers = [{"name": name, "value": end} for name in ("kept", "all_detections")]
-            database.upsert(db, schema.numbers, numbers, ("value",))
+            database.upsert(db, schema.numbers, numbers, new_value)
     if not database.is_sqlite:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
             db.execute(sql.text("VACUUM ANALYZE"))

@@ -51,6 +51,7 @@ async def test_a_killed_process_has_kept_what_it_acknowledged(tmp_path: Path, da
     for _ in range(2):
         acknowledged += await asyncio.to_thread(kill_in_the_middle, command)
     async with opened(folder, database) as cameras:
+        assert list((folder / "new").iterdir()) == []
         kept = {record.detection_id: record async for record in all_records(cameras)}
         assert set(acknowledged) - set(kept) == set()
         for name, record in kept.items():

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import sqlalchemy as sql
 from snyper.cameras import schema
 from snyper.cameras.database import Database
 from snyper.cameras.intake import detection_of, health_of, registration_of
+from snyper.cameras.pictures import NewPicture, PictureFolder
 from snyper.cameras.records import Accepted, Malformed, RecordQuery
 from snyper.cameras.service import Cameras, opened
 from tests.integration.camera_bodies import jpeg
@@ -105,6 +107,38 @@ async def test_a_fault_of_one_is_its_alone(tmp_path: Path) -> None:
         assert len(list((tmp_path / "cameras" / "pictures").rglob("*.jpg"))) == 2
         statistics = await cameras.statistics()
         assert (statistics.total_detections, statistics.unique_cameras) == (2, 2)
+
+
+async def test_nobody_waits_for_the_pictures_of_others(
+    cameras: Cameras, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is old keeps its order behind a picture that takes long, and holds up nothing that is new."""
+    large, may_go_on, write = jpeg("large"), threading.Event(), PictureFolder.write
+
+    def write_slowly(folder: PictureFolder, content: bytes, received_s: float) -> NewPicture:
+        assert content != large or may_go_on.wait(20)
+        return write(folder, content, received_s)
+
+    monkeypatch.setattr(PictureFolder, "write", write_slowly)
+
+    def tell(plate: str, camera: str = "a", is_live: bool = True, **more: object) -> asyncio.Task[Accepted]:
+        body = {**NAMES, "camera_id": camera, "ocr_results": [plate], **more}
+        return asyncio.create_task(cameras.detect(detection_of(body), is_live=is_live))
+
+    first = tell("1", is_live=False, annotated_image=large)
+    second = tell("2", is_live=False)
+    await cameras.statistics()  # while they alone wait
+    await tell("new", annotated_image=jpeg("small"))
+    await tell("other", camera="b", is_live=False, annotated_image=jpeg("small"))
+    assert not first.done()
+    assert not second.done()
+    may_go_on.set()
+    await asyncio.gather(first, second)
+    page = await cameras.records(RecordQuery(after=0))
+    assert [record.ocr_results[0] for record in page.records] == ["new", "other", "1", "2"]
+    path = cameras.picture(page.records[0].picture.name if page.records[0].picture else "")
+    assert path is not None
+    assert list((path.parents[2] / "new").iterdir()) == []
 
 
 async def test_a_clock_that_is_off_and_a_still_picture_are_said(cameras: Cameras) -> None:

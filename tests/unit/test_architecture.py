@@ -189,7 +189,7 @@ OF_OTHERS = {
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},
     "host/snyper/arrays": {"numpy", "websockets"},
-    "host/snyper/cameras": {"PIL", "platformdirs", "sqlalchemy"},
+    "host/snyper/cameras": {"PIL", "platformdirs", "pybase64", "sqlalchemy"},
     "host/snyper/streams": {"numpy"},
     "host/snyper/recordings": {"numpy", "zarr"},
     "host/snyper/offload": {"click", "distributed"},

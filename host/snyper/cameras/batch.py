@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sql
 
 from snyper.cameras import schema
-from snyper.cameras.database import Database
+from snyper.cameras.database import Change, Database
+from snyper.cameras.pictures import NewPicture
 from snyper.cameras.plates import MAX_PLATE_CHARS, fold, fold_alike
 from snyper.cameras.recent import RecentBodies
 from snyper.cameras.records import Accepted, Detection, Health, Malformed, Picture, Registration
@@ -29,6 +30,15 @@ _ADD_TRIGRAMS = sql.text(
     "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
 )
 _SKEW_WEIGHT = 0.2  # of a new difference: some ten messages make the mean
+# Statements are made once: to make one takes longer than to use it.
+_AMONG: sql.BindParameter[Any] = sql.bindparam("among", expanding=True)
+_INSERTS = {table: sql.insert(table) for table in schema.TABLES.sorted_tables}
+_NUMBERS = sql.select(schema.numbers)
+_CAMERAS = sql.select(schema.cameras.c.camera_id).where(schema.cameras.c.camera_id.in_(_AMONG))
+_IDS = sql.select(schema.device_ids).where(schema.device_ids.c.hash.in_(_AMONG))
+_PLATES = sql.select(schema.plates.c.folded, schema.plates.c.number).where(schema.plates.c.folded.in_(_AMONG))
+_COMPONENTS = sql.select(schema.components).where(schema.components.c.camera_id.in_(_AMONG))
+_TOLD_HEALTHS = sql.select(schema.told_healths).where(schema.told_healths.c.camera_id.in_(_AMONG))
 
 
 @dataclass
@@ -43,10 +53,15 @@ class Incoming:
     is_live: bool = True
     outcome: Accepted | Exception | None = None
     cursor: int | None = None
-    pictures: list[tuple[int, Picture]] = field(default_factory=list)
+    parts: list[tuple[int, NewPicture]] = field(default_factory=list)
     new_files: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
     digest: str = ""
+
+    @property
+    def pictures(self) -> list[tuple[int, Picture]]:
+        """The pictures, each with its place."""
+        return [(place, part.picture) for place, part in self.parts]
 
 
 class Batch:
@@ -54,9 +69,7 @@ class Batch:
 
     def __init__(self, database: Database, db: sql.Connection, recent: RecentBodies, zones: Zones) -> None:
         self._database, self._db, self._recent, self._zones = database, db, recent, zones
-        self._numbers: dict[str, int] = {
-            row.name: row.value for row in db.execute(sql.select(schema.numbers))
-        }
+        self._numbers: dict[str, int] = {row.name: row.value for row in db.execute(_NUMBERS)}
         self._rows: defaultdict[sql.Table, list[dict[str, Any]]] = defaultdict(list)
 
     def write(self, items: Sequence[Incoming]) -> list[Accepted | Exception]:
@@ -83,21 +96,18 @@ class Batch:
             if isinstance(outcome, Accepted) and not outcome.is_known
         ]
         self._add_sightings(new)
-        for table in schema.TABLES.sorted_tables:
+        for table, insert in _INSERTS.items():
             if table in self._rows:
-                self._db.execute(sql.insert(table), self._rows[table])
+                self._db.execute(insert, self._rows[table])
         if self._database.is_sqlite and schema.plates in self._rows:
             self._db.execute(_ADD_TRIGRAMS, self._rows[schema.plates])
         self._count(new)
         changed = [row for row in components.values() if row.pop("is_new", False)]
-        if changed:
-            keys = ("checkpoint_id", "status", "message", "stored_s")
-            self._database.upsert(self._db, schema.components, changed, keys)
-        if told:
-            rows = [{"camera_id": name, "ids": _json(last)} for name, last in sorted(told.items())]
-            self._database.upsert(self._db, schema.told_healths, rows, ("ids",))
+        self._put(schema.components, changed, _new_component)
+        rows = [{"camera_id": name, "ids": _json(last)} for name, last in sorted(told.items())]
+        self._put(schema.told_healths, rows, _new_ids)
         numbers = [{"name": name, "value": value} for name, value in self._numbers.items()]
-        self._database.upsert(self._db, schema.numbers, numbers, ("value",))
+        self._put(schema.numbers, numbers, new_value)
         return outcomes
 
     def _next(self, name: str, count: int = 1) -> int:
@@ -108,8 +118,7 @@ class Batch:
 
     def _known_cameras(self, items: Iterable[Incoming]) -> set[str]:
         names = sorted({one.item.camera_id for one in items})
-        table = schema.cameras
-        return set(self._db.scalars(sql.select(table.c.camera_id).where(table.c.camera_id.in_(names))))
+        return set(self._db.scalars(_CAMERAS, {"among": names}))
 
     def _takes(self, camera_id: str, known: set[str]) -> bool:
         if camera_id not in known:
@@ -127,16 +136,13 @@ class Batch:
         ]
         if not hashes:
             return {}
-        table = schema.device_ids
-        rows = self._db.execute(sql.select(table).where(table.c.hash.in_(hashes)))
-        return {row.hash: row.digest for row in rows}
+        return {row.hash: row.digest for row in self._db.execute(_IDS, {"among": hashes})}
 
     def _known_components(self, items: Iterable[Incoming]) -> dict[tuple[str, str], dict[str, Any]]:
         names = {one.item.camera_id for one in items if isinstance(one.item, Health)}
         if not names:
             return {}
-        table = schema.components
-        rows = self._db.execute(sql.select(table).where(table.c.camera_id.in_(sorted(names)))).mappings()
+        rows = self._db.execute(_COMPONENTS, {"among": sorted(names)}).mappings()
         return {(row["camera_id"], row["component"]): dict(row) for row in rows}
 
     def _told_healths(self, items: Iterable[Incoming]) -> dict[str, list[str]]:
@@ -144,8 +150,7 @@ class Batch:
         names = {one.item.camera_id for one in items if isinstance(one.item, Health) and one.item.health_id}
         if not names:
             return {}
-        table = schema.told_healths
-        rows = self._db.execute(sql.select(table).where(table.c.camera_id.in_(sorted(names))))
+        rows = self._db.execute(_TOLD_HEALTHS, {"among": sorted(names)})
         return {name: [] for name in names} | {row.camera_id: json.loads(row.ids) for row in rows}
 
     # --- what comes
@@ -213,15 +218,13 @@ class Batch:
         }
         if not seen:
             return
-        table = schema.plates
         texts = sorted({folded for _, folded in seen})
-        rows = self._db.execute(sql.select(table.c.folded, table.c.number).where(table.c.folded.in_(texts)))
-        known = {row.folded: row.number for row in rows}
+        known = {row.folded: row.number for row in self._db.execute(_PLATES, {"among": texts})}
         for text in texts:
             if text not in known:
                 known[text] = self._next("plates")
                 row = {"number": known[text], "folded": text, "alike": fold_alike(text)}
-                self._rows[table].append(row)
+                self._rows[schema.plates].append(row)
         self._rows[schema.sightings] = [
             {"plate": known[folded], "cursor": cursor} for cursor, folded in sorted(seen)
         ]
@@ -294,7 +297,7 @@ class Batch:
                 for counter in counters:
                     counter["healths"] += 1
                 self._next("all_healths")
-        self._put_cameras(list(cameras.values()))
+        self._put(schema.cameras, list(cameras.values()), _camera_change)
         zone = {"zone": self._zones.name}
         self._put_sums(schema.days, [{**zone, "day": day, **counts} for day, counts in days.items()])
         self._put_sums(
@@ -302,33 +305,43 @@ class Batch:
             [{"camera_id": name, "from_s": from_s, **counts} for (name, from_s), counts in hours.items()],
         )
 
-    def _put_cameras(self, rows: list[dict[str, Any]]) -> None:
-        if not rows:
-            return
-        statement = self._database.insert(schema.cameras)
-        old, new = schema.cameras.c, statement.excluded
-        skew = old.skew_s + (new.skew_s - old.skew_s) * _SKEW_WEIGHT
-        changes = {
-            "checkpoint_id": new.checkpoint_id,
-            "registered_s": sql.func.coalesce(new.registered_s, old.registered_s),
-            "last_seen_s": new.last_seen_s,
-            "detections": old.detections + new.detections,
-            "healths": old.healths + new.healths,
-            "skew_s": sql.func.coalesce(skew, new.skew_s, old.skew_s),
-            "last_cursor": sql.func.coalesce(new.last_cursor, old.last_cursor),
-        }
-        self._db.execute(statement.on_conflict_do_update(index_elements=["camera_id"], set_=changes), rows)
-
     def _put_sums(self, table: sql.Table, rows: Iterable[dict[str, Any]]) -> None:
         """Add to counters of detections and healths, of which a row may have none."""
         counts = {"detections": 0, "healths": 0}
-        found = [{**counts, **row} for row in rows if row.keys() & counts.keys()]
-        if not found:
-            return
-        statement = self._database.insert(table)
-        sums = {name: table.c[name] + statement.excluded[name] for name in counts}
-        keys = [column.name for column in table.primary_key]
-        self._db.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), found)
+        self._put(table, [{**counts, **row} for row in rows if row.keys() & counts.keys()], _sums)
+
+    def _put(self, table: sql.Table, rows: list[dict[str, Any]], change: Change) -> None:
+        if rows:
+            self._database.upsert(self._db, table, rows, change)
+
+
+def new_value(old: Any, new: Any) -> dict[str, Any]:
+    """Have a number be what it is now."""
+    return {"value": new.value}
+
+
+def _new_ids(old: Any, new: Any) -> dict[str, Any]:
+    return {"ids": new.ids}
+
+
+def _new_component(old: Any, new: Any) -> dict[str, Any]:
+    return {name: new[name] for name in ("checkpoint_id", "status", "message", "stored_s")}
+
+
+def _sums(old: Any, new: Any) -> dict[str, Any]:
+    return {name: old[name] + new[name] for name in ("detections", "healths")}
+
+
+def _camera_change(old: Any, new: Any) -> dict[str, Any]:
+    skew = old.skew_s + (new.skew_s - old.skew_s) * _SKEW_WEIGHT
+    return {
+        "checkpoint_id": new.checkpoint_id,
+        "registered_s": sql.func.coalesce(new.registered_s, old.registered_s),
+        "last_seen_s": new.last_seen_s,
+        **_sums(old, new),
+        "skew_s": sql.func.coalesce(skew, new.skew_s, old.skew_s),
+        "last_cursor": sql.func.coalesce(new.last_cursor, old.last_cursor),
+    }
 
 
 def digest_of(detection: Detection, pictures: Iterable[bytes]) -> str:

@@ -1,7 +1,7 @@
 """The database of the cameras: a file of SQLite in their folder, or PostgreSQL."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,8 @@ _WRITES = "snyper_writes"  # of a connection: its transactions write
 _INCREMENTAL = 2  # of SQLite's auto_vacuum
 _LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
 
+Change = Callable[[Any, Any], dict[str, Any]]  # of the columns of two rows
+
 
 class InUseError(OSError):
     """Another process has the cameras of this folder."""
@@ -31,6 +33,7 @@ class Database:
     """
 
     def __init__(self, folder: Path, url: str | None) -> None:
+        self._upserts: dict[tuple[sql.Table, Change], Any] = {}  # to make one takes longer than to use it
         self._lock = _locked(folder / _LOCK)
         try:
             with _explained(folder, url):
@@ -82,18 +85,18 @@ class Database:
         finally:
             connection.close()
 
-    def insert(self, table: sql.Table) -> Any:
-        """Return an INSERT that knows ON CONFLICT, in this database's words."""
-        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
-
     def upsert(
-        self, db: sql.Connection, table: sql.Table, rows: list[dict[str, Any]], changing: Sequence[str]
+        self, db: sql.Connection, table: sql.Table, rows: list[dict[str, Any]], change: Change
     ) -> None:
-        """Insert rows; of one that is there only the columns `changing` become what they are now."""
-        statement = self.insert(table)
-        changes = {name: statement.excluded[name] for name in changing}
-        keys = [column.name for column in table.primary_key]
-        db.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+        """Insert rows; of one that is there become columns what `change` says, of the old row and the new."""
+        statement = self._upserts.get((table, change))
+        if statement is None:
+            inserting: Any = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+            changes = change(table.c, inserting.excluded)
+            keys = [column.name for column in table.primary_key]
+            statement = inserting.on_conflict_do_update(index_elements=keys, set_=changes)
+            self._upserts[table, change] = statement
+        db.execute(statement, rows)
 
     def _make_tables(self) -> None:
         with self.writing() as db:

@@ -1,19 +1,22 @@
 """Pictures as files: judged by their heads, written so that they outlive a loss of power.
 
+    new/…                                   what has no name yet
     pictures/2026120122/<sha256>.png        the hour in which it came first, UTC
     thumbnails/2026120122/<sha256>.jpg
 
 Nothing that a device says becomes part of a path.
 """
 
-import base64
 import binascii
+import hashlib
 import os
 import re
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pybase64
 
 from snyper.cameras.records import Picture
 from snyper.device.disk import sync_folder
@@ -40,6 +43,15 @@ class Head:
     height: int
 
 
+@dataclass(frozen=True)
+class NewPicture:
+    """A picture whose file is on the disk, but not under its name yet. `digest` is its SHA-256."""
+
+    picture: Picture
+    digest: bytes
+    file: Path
+
+
 def decode(sent: str | bytes) -> bytes:
     """Return the bytes of a picture that came as bytes or as base64, with a `data:` prefix or without.
     Raises NotAPicture.
@@ -53,8 +65,11 @@ def decode(sent: str | bytes) -> bytes:
             raise NotAPicture("its data: prefix has no end")
         text = text[found.end() :]
     try:
+        return pybase64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):  # with line ends, or without its last characters
         compact = "".join(text.split())
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    try:
+        return pybase64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise NotAPicture("it is not base64") from None
 
@@ -120,8 +135,12 @@ class PictureFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.thumbnails = folder.with_name("thumbnails")
+        self._new = folder.with_name("new")
         self._synced_hours: set[str] = set()
-        folder.mkdir(parents=True, exist_ok=True)
+        for one in (folder, self._new):
+            one.mkdir(parents=True, exist_ok=True)
+        for left in self._new.iterdir():  # by who was killed
+            left.unlink()
 
     def path(self, name: str) -> Path | None:
         """Return where the file of a picture is, None for a name that is none."""
@@ -131,18 +150,28 @@ class PictureFolder:
         """Return where the thumbnail of a picture is to be, None for a name that is none."""
         return (self.thumbnails / name).with_suffix(".jpg") if _NAME.fullmatch(name) else None
 
-    def store(self, content: bytes, digest: str, received_s: float) -> tuple[Picture, bool]:
-        """Write a picture, and tell whether it is a new file; its name is on the disk after `sync`. `digest`
-        is its SHA-256 in hex. Raises NotAPicture, OSError.
-        """
+    def write(self, content: bytes, received_s: float) -> NewPicture:
+        """Write a picture, which `place` then has under its name. Raises NotAPicture, OSError."""
         head = judge(content)
+        digest = hashlib.sha256(content)
         hour = datetime.fromtimestamp(received_s, UTC).strftime("%Y%m%d%H")
-        name = f"{hour}/{digest}.{head.kind}"
-        path = self.folder / name
-        is_new = not path.exists()
-        if is_new:
-            _write(path, content)
-        return Picture(name, _MEDIA_TYPES[head.kind], head.width, head.height, len(content)), is_new
+        name = f"{hour}/{digest.hexdigest()}.{head.kind}"
+        file = self._new / os.urandom(12).hex()
+        _write(file, content)
+        picture = Picture(name, _MEDIA_TYPES[head.kind], head.width, head.height, len(content))
+        return NewPicture(picture, digest.digest(), file)
+
+    def place(self, new: NewPicture) -> bool:
+        """Give a picture its name, which is on the disk after `sync`, and tell whether there was none of that
+        name. Raises OSError.
+        """
+        path = self.folder / new.picture.name
+        if path.exists():
+            new.file.unlink()
+            return False
+        path.parent.mkdir(exist_ok=True)
+        new.file.replace(path)
+        return True
 
     def sync(self, names: set[str]) -> None:
         """Have the names of new pictures on the disk. Raises OSError."""
@@ -160,15 +189,12 @@ class PictureFolder:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.urandom(6).hex()}.part")
     try:
-        with part.open("xb", buffering=0) as file:
+        with path.open("xb", buffering=0) as file:
             view = memoryview(content)
             while view:
                 view = view[file.write(view) :]
             os.fsync(file.fileno())
-        part.replace(path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise

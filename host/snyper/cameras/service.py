@@ -52,6 +52,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _SWEEP_EVERY_S = 300.0
 _GATHER_S = 0.05  # 1,000 cameras report 100 times a second: five for a commit
+_GATHER_PICTURES_S = 0.003  # about what a commit takes
 _MAX_GATHERED = 100
 _READERS = 4
 _UNSET = CameraSettings()
@@ -118,6 +119,15 @@ class Feed:
         raise StopAsyncIteration
 
 
+@dataclass
+class _Waiting:
+    """A thing that is to be written, and who waits for it. Ready: its pictures are on the disk."""
+
+    incoming: Incoming
+    future: asyncio.Future[Accepted]
+    is_ready: bool
+
+
 class Cameras:
     """The cameras of a store. Its methods belong to the event loop that made it; none of them blocks it.
 
@@ -138,7 +148,8 @@ class Cameras:
         self._settings = settings
         self.judge: Judge | None = None  # sees each detection before it is written
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[Incoming, asyncio.Future[Accepted]]] = []
+        self._waiting: list[_Waiting] = []
+        self._unready = 0  # of what waits
         self._jobs: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._bytes = self._count = 0
         self._change = threading.Condition()
@@ -378,9 +389,15 @@ class Cameras:
         future: asyncio.Future[Accepted] = self._loop.create_future()
         self._bytes += size
         self._count += 1
+        waiting = _Waiting(incoming, future, is_ready=not size)
         with self._change:
-            self._waiting.append((incoming, future))
-            self._change.notify()
+            self._waiting.append(waiting)
+            if waiting.is_ready:
+                self._change.notify()
+            else:
+                self._unready += 1
+        if not waiting.is_ready:
+            self._store.prepare(incoming, lambda: self._become_ready(waiting))
         return await future
 
     def _has_room(self, size: int) -> bool:
@@ -456,39 +473,71 @@ class Cameras:
     def _write_all(self) -> None:
         while True:
             with self._change:
-                while not self._waiting and not self._jobs and not self._is_closing:
+                while not self._split()[0] and not self._jobs and not self._is_over():
                     self._change.wait()
                 self._gather()
-                batch, self._waiting = self._waiting, []
+                batch, self._waiting = self._split()
                 jobs, self._jobs = self._jobs, []
             if not batch and not jobs:
                 return
             if batch:
-                self._store.write([incoming for incoming, _ in batch])
+                self._store.write([one.incoming for one in batch])
                 self._loop.call_soon_threadsafe(self._answer, batch)
             for job, future in jobs:
                 self._loop.call_soon_threadsafe(_finish, future, *_outcome(job))
 
+    def _is_over(self) -> bool:
+        return self._is_closing and not self._waiting
+
+    def _become_ready(self, waiting: _Waiting) -> None:
+        """Have something written whose pictures are on the disk. In any thread."""
+        with self._change:
+            waiting.is_ready = True
+            self._unready -= 1
+            self._change.notify()
+
+    def _split(self) -> tuple[list[_Waiting], list[_Waiting]]:
+        """Return what may be written now, and what may not yet. Of a camera what is new keeps its order, and
+        so does what is old; otherwise nobody waits for the pictures of others.
+        """
+        taken: list[_Waiting] = []
+        left: list[_Waiting] = []
+        held: set[tuple[str, bool]] = set()
+        for one in self._waiting:
+            key = (one.incoming.item.camera_id, one.incoming.is_live)
+            if one.is_ready and key not in held:
+                taken.append(one)
+            else:
+                left.append(one)
+                held.add(key)
+        return taken, left
+
     def _gather(self) -> None:
-        """Wait a little for more while nothing but healths waits: nobody waits for their answers."""
-        end = time.monotonic() + _GATHER_S
-        while self._is_patient() and (left_s := end - time.monotonic()) > 0:
+        """Wait a little for more, since all that is committed together costs little more than one."""
+        begin = time.monotonic()
+        while (left_s := begin + self._patience_s() - time.monotonic()) > 0:
             self._change.wait(left_s)
 
-    def _is_patient(self) -> bool:
-        is_busy = self._jobs or self._is_closing or len(self._waiting) >= _MAX_GATHERED
-        return not is_busy and all(isinstance(one.item, Health) for one, _ in self._waiting)
+    def _patience_s(self) -> float:
+        """Return for how long what is ready may wait for more."""
+        if self._jobs or self._is_closing or len(self._waiting) - self._unready >= _MAX_GATHERED:
+            return 0.0
+        if all(isinstance(one.incoming.item, Health) for one in self._waiting):
+            return _GATHER_S
+        return _GATHER_PICTURES_S if self._unready else 0.0
 
-    def _answer(self, batch: Sequence[tuple[Incoming, asyncio.Future[Accepted]]]) -> None:
+    def _answer(self, batch: Sequence[_Waiting]) -> None:
         self._count -= len(batch)
-        self._bytes -= sum(_size(incoming.item) for incoming, _ in batch)
+        self._bytes -= sum(_size(one.incoming.item) for one in batch)
         self._room.set()
-        for incoming, future in batch:
-            outcome = incoming.outcome
+        for one in batch:
+            incoming, future, outcome = one.incoming, one.future, one.incoming.outcome
             if isinstance(outcome, Accepted):
                 self._hear(incoming.item)
                 if not outcome.is_known:
-                    self._tell(_event(incoming, outcome))
+                    event = _event(incoming, outcome)
+                    if event is not None:
+                        self._tell(event)
                     for place, picture in incoming.pictures:
                         self._thumbnails.add(picture.name)
                         if place == 0:
@@ -500,9 +549,7 @@ class Cameras:
 
     def _hear(self, item: Item) -> None:
         now = self._loop.time(), time.time()
-        changes = self._presence.hear(item.camera_id, item.checkpoint_id, *now)
-        if not isinstance(item, Registration):  # of which listeners hear anyway
-            self._tell_changes(changes)
+        self._tell_changes(self._presence.hear(item.camera_id, item.checkpoint_id, *now))
 
     def _tell(self, event: Event) -> None:
         for feed in self._feeds:
@@ -576,7 +623,7 @@ def _size(item: Item) -> int:
     return sum(len(one) for one in (item.picture or b"", *item.cropped_plates))
 
 
-def _event(incoming: Incoming, answer: Accepted) -> Event:
+def _event(incoming: Incoming, answer: Accepted) -> Event | None:
     item = incoming.item
     common: dict[str, Any] = {
         "camera_id": item.camera_id,
@@ -591,4 +638,4 @@ def _event(incoming: Incoming, answer: Accepted) -> Event:
     if isinstance(item, Health):
         how = {"component": item.component, "status": item.status, "message": item.message}
         return Event("health", {**common, **how, "details": dict(item.details), "health_id": answer.id})
-    return Event("status", {**common, "status": ONLINE})
+    return None  # of a camera whose presence is told when it changes

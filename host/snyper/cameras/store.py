@@ -4,10 +4,11 @@ import contextlib
 import hashlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sql
 
@@ -49,14 +50,18 @@ class Store:
         """End the threads that write pictures."""
         self._pool.shutdown()
 
+    def prepare(self, one: Incoming, then: Callable[[], object]) -> None:
+        """Write the pictures of a detection in a thread, several at once, and call `then` in it."""
+        self._pool.submit(self._prepare, one, then)
+
     def write(self, items: Sequence[Incoming]) -> None:
-        """Write all that came in one transaction, and set the outcome of each. A fault of one item is its
-        outcome alone. Raises nothing.
+        """Write all that came in one transaction, and set the outcome of each. What has pictures is prepared.
+        A fault of one item is its outcome alone. Raises nothing.
         """
         detections = [one for one in items if isinstance(one.item, Detection)]
         try:
-            self._check_room(detections)
-            list(self._pool.map(self._store_pictures, detections))
+            for one in detections:
+                self._place_pictures(one)
             self.pictures.sync(set().union(*(one.new_files for one in detections)))
             self._write_rows([one for one in items if one.outcome is None])
             self._remove_unused(detections)
@@ -81,7 +86,7 @@ class Store:
             if db.scalar(is_there) is None:
                 return False
             row = {"camera_id": camera_id, **asdict(settings)}
-            self._database.upsert(db, schema.camera_settings, [row], _SETTINGS)
+            self._database.upsert(db, schema.camera_settings, [row], _new_settings)
         return True
 
     def protect(self, cursor: int, is_protected: bool) -> bool:
@@ -119,37 +124,45 @@ class Store:
         """Return a sweep of what is too old now, to be taken step by step."""
         return Sweep(self._database, self.pictures, self._removal, self.log, retention, time.time())
 
-    def _check_room(self, detections: Sequence[Incoming]) -> None:
-        with_pictures = [one for one in detections if _has_pictures(one.item)]
-        if with_pictures and shutil.disk_usage(self.pictures.folder).free < self._keep_free_bytes:
-            for one in with_pictures:
+    def _prepare(self, one: Incoming, then: Callable[[], object]) -> None:
+        try:
+            if shutil.disk_usage(self.pictures.folder).free < self._keep_free_bytes:
                 one.outcome = Overloaded("the server's disk is full: send it again later")
+            else:
+                self._write_pictures(one)
+        except Exception as error:
+            one.outcome = _refusal(error)
+        finally:
+            then()
 
-    def _store_pictures(self, one: Incoming) -> None:
-        """Write the pictures of a detection; what is none costs a warning."""
-        detection = one.item
-        if not isinstance(detection, Detection) or one.outcome is not None:
-            return
+    def _write_pictures(self, one: Incoming) -> None:
+        """Write the pictures of a detection; what is none costs a warning. Raises OSError."""
+        assert isinstance(one.item, Detection)
         digests = []
-        for place, sent in enumerate([detection.picture, *detection.cropped_plates]):
+        for place, sent in enumerate([one.item.picture, *one.item.cropped_plates]):
             if sent is None:
                 continue
             try:
-                content = decode(sent)
-                digests.append(hashlib.sha256(content).digest())
-                picture, is_new = self.pictures.store(content, digests[-1].hex(), one.received_s)
+                one.parts.append((place, self.pictures.write(decode(sent), one.received_s)))
+                digests.append(one.parts[-1][1].digest)
             except NotAPicture as error:
                 what = f"cropped_plates[{place - 1}]" if place else "the picture"
                 one.warnings.append(f"{what} is not kept: {error}")
                 digests.append(hashlib.sha256(_bytes(sent)).digest())
+        one.digest = digest_of(one.item, digests)
+
+    def _place_pictures(self, one: Incoming) -> None:
+        """Give pictures their names, or remove them where the detection is not taken."""
+        assert isinstance(one.item, Detection)
+        one.digest = one.digest or digest_of(one.item, [])
+        for _, part in one.parts:
+            try:
+                if one.outcome is not None:
+                    part.file.unlink(missing_ok=True)
+                elif self.pictures.place(part):
+                    one.new_files.add(part.picture.name)
             except OSError as error:
-                one.outcome = _refusal(error)
-                return
-            else:
-                one.pictures.append((place, picture))
-                if is_new:
-                    one.new_files.add(picture.name)
-        one.digest = digest_of(detection, digests)
+                one.outcome = one.outcome or _refusal(error)
 
     def _write_rows(self, items: Sequence[Incoming]) -> None:
         """Write rows in one transaction; where an item is at fault, each in one of its own."""
@@ -191,8 +204,8 @@ class Store:
                     self._recent.add(row.digest, row.possible_double_of or row.id, row.received_s)
 
 
-def _has_pictures(item: object) -> bool:
-    return isinstance(item, Detection) and (item.picture is not None or bool(item.cropped_plates))
+def _new_settings(old: Any, new: Any) -> dict[str, Any]:
+    return {name: new[name] for name in _SETTINGS}
 
 
 def _bytes(sent: str | bytes) -> bytes:

@@ -79,7 +79,7 @@ class LinkedCameras:
         """
         if not isinstance(told, list) or len(told) > MAX_BATCH:
             raise ValueError(f"what is told at once is a list of at most {MAX_BATCH}")
-        # In one transaction, and in this order: each is in the queue before the next begins.
+        # In this order: each is in the queue before the next begins.
         taken = await asyncio.gather(*(self._take(one, is_live is True) for one in told))
         for camera_id, checkpoint_id in {camera for camera, _ in taken if camera is not None}:
             self._note(camera_id, checkpoint_id)
