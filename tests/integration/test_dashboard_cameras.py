@@ -201,7 +201,7 @@ def test_a_gateway_that_is_lost_is_said_to_be_and_goes_on(
         with CameraGateway(tmp_path / "gateway", "--listen", listen) as gateway:
             send(gateway, detection("yard", "AB 1"))
             expect(tile(page, "yard")).to_have_attribute("data-live", "true")
-        expect(page.get_by_role("alert").last).to_contain_text(f"The gateway at http://{listen} is lost")
+        expect(page.locator(".cameras > .alarm")).to_contain_text(f"The gateway at http://{listen} is lost")
         expect(tile(page, "yard")).to_have_attribute("data-live", "false")
         expect(tile(page, "yard").locator(".state")).to_have_text("not known")
         with CameraGateway(tmp_path / "gateway", "--listen", listen):
