@@ -4,7 +4,9 @@ import asyncio
 import base64
 import threading
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sql
@@ -13,8 +15,10 @@ from snyper.cameras import schema
 from snyper.cameras.database import Database
 from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.pictures import NewPicture, PictureFolder
+from snyper.cameras.queries import MAX_BUCKETS, Queries
 from snyper.cameras.records import Accepted, Malformed, RecordQuery
 from snyper.cameras.service import Cameras, opened
+from snyper.cameras.zones import Zones
 from tests.integration.camera_bodies import jpeg
 
 NAMES = {"camera_id": "camera_001", "checkpoint_id": "checkpoint_001", "timestamp": "2024-12-19T10:00:00Z"}
@@ -163,3 +167,33 @@ def test_a_reader_that_comes_disturbs_no_writer(tmp_path: Path) -> None:
                 assert another.scalar(sql.text("PRAGMA auto_vacuum")) == 2
             db.execute(sql.insert(numbers).values(name=f"test {number}", value=1))
     database.close()
+
+
+def test_a_month_of_many_cameras_is_counted_by_the_day(tmp_path: Path, database: str | None) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    begin_s, end_s = (int(datetime(2025, month, 1, tzinfo=berlin).timestamp()) for month in (3, 4))
+    names = [f"camera_{number}" for number in range(70)]
+    base = Database(tmp_path, database)
+    with base.writing() as db:
+        rows = [
+            {"camera_id": name, "from_s": from_s, "detections": 2, "healths": 1}
+            for name in names
+            for from_s in range(begin_s, end_s, 3600)
+        ]
+        db.execute(sql.insert(schema.hours), rows)
+    queries, month_s = Queries(base, Zones("Europe/Berlin", None)), (float(begin_s), float(end_s))
+    found = queries.history(month_s, True, None, False, None)
+    assert len(rows) > MAX_BUCKETS
+    assert [(one.camera_id, one.detections, one.health_checks) for one in found if one.detections != 48] == [
+        (name, 46, 23)  # the day on which summer time begins
+        for name in sorted(names)
+    ]
+    assert [one.from_s for one in found] == sorted(one.from_s for one in found)
+    assert len(found) == 31 * len(names)
+    of_all = queries.history(month_s, True, "camera_1", True, None)
+    assert [one.detections for one in of_all] == [48] * 29 + [46, 48]
+    [first, *_, last] = queries.history(month_s, False, "camera_7", False, None)
+    assert (first.from_s, last.from_s, last.detections) == (begin_s, end_s - 3600, 2)
+    with pytest.raises(ValueError, match="ask for less time"):
+        queries.history(month_s, False, None, False, None)
+    base.close()

@@ -1,8 +1,8 @@
 """The queries of the cameras. Blocking; any thread may ask."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sql
@@ -18,7 +18,7 @@ from snyper.cameras.times import day_bounds, day_of
 from snyper.cameras.zones import Zones
 
 MAX_LIMIT = 1_000
-MAX_HOURS = 50_000  # of cameras, in one answer: 1,000 of them in two days, one in five years
+MAX_BUCKETS = 50_000  # in one answer: 1,000 cameras in two days by the hour, in seven weeks by the day
 _MAX_COUNTED = 10_000  # rows that a query without a counter counts
 _MAX_CURSOR = 2**62
 _TABLE = schema.detections
@@ -136,36 +136,45 @@ class Queries:
         is_of_all: bool,
         among: Sequence[str] | None,
     ) -> list[Bucket]:
-        """Return what came in the hours or days that begin in a span of time, the oldest first: of each
-        camera, or of all together, among those that may be seen. Raises ValueError for more than MAX_HOURS,
-        sqlalchemy.exc.SQLAlchemyError.
+        """Return what came in the hours that begin in a span of time, hour by hour or day by day, the oldest
+        first: of each camera, or of all together, among those that may be seen. Raises ValueError for more
+        than MAX_BUCKETS, sqlalchemy.exc.SQLAlchemyError.
         """
-        table = schema.hours
-        chosen = sql.select(table).where(table.c.from_s >= span_s[0], table.c.from_s < span_s[1])
+        table, found = schema.hours, list[Bucket]()
         with self._database.reading() as db:
+            conditions = [table.c.from_s >= span_s[0], table.c.from_s < span_s[1]]
             if is_of_all and camera_id is None and among is None:
-                chosen = chosen.where(table.c.camera_id == OF_ALL)
+                conditions.append(table.c.camera_id == OF_ALL)
             else:
-                chosen = chosen.where(table.c.camera_id != OF_ALL)
+                conditions.append(table.c.camera_id != OF_ALL)
             if camera_id is not None:
-                chosen = chosen.where(table.c.camera_id == camera_id)
+                conditions.append(table.c.camera_id == camera_id)
             if among is not None:
-                chosen = chosen.where(table.c.camera_id.in_(named_cameras(db, among)))
-            rows = db.execute(chosen.order_by(table.c.from_s, table.c.camera_id).limit(MAX_HOURS + 1)).all()
-        if len(rows) > MAX_HOURS:
-            raise ValueError(f"these are more than {MAX_HOURS:,} hours of cameras: ask for less time")
-        found: dict[tuple[float, str], Bucket] = {}
-        for row in rows:
-            day = day_of(row.from_s, self._zones.zone)
-            from_s = day_bounds(day, self._zones.zone)[0] if by_day else float(row.from_s)
-            name = OF_ALL if is_of_all else row.camera_id
-            last = found.get((from_s, name), Bucket(from_s, name or None, 0, 0))
-            found[from_s, name] = replace(
-                last,
-                detections=last.detections + row.detections,
-                health_checks=last.health_checks + row.healths,
-            )
-        return list(found.values())
+                conditions.append(table.c.camera_id.in_(named_cameras(db, among)))
+            name = sql.literal(OF_ALL) if is_of_all else table.c.camera_id
+            totals = sql.func.sum(table.c.detections), sql.func.sum(table.c.healths)
+            first_s, last_s = db.execute(
+                sql.select(sql.func.min(table.c.from_s), sql.func.max(table.c.from_s)).where(*conditions)
+            ).one()
+            if first_s is None:
+                return []
+            for begin_s, end_s in self._days_between(first_s, last_s):
+                from_s = sql.literal(begin_s) if by_day else table.c.from_s
+                chosen = sql.select(from_s.label("begin_s"), name.label("name"), *totals)
+                chosen = chosen.where(*conditions, table.c.from_s >= begin_s, table.c.from_s < end_s)
+                chosen = chosen.group_by("begin_s", "name").order_by("begin_s", "name")
+                rows = db.execute(chosen.limit(MAX_BUCKETS + 1 - len(found)))
+                found += (Bucket(float(row[0]), row[1] or None, int(row[2]), int(row[3])) for row in rows)
+                if len(found) > MAX_BUCKETS:
+                    raise ValueError(f"these are more than {MAX_BUCKETS:,} counts: ask for less time")
+        return found
+
+    def _days_between(self, first_s: float, last_s: float) -> Iterator[tuple[float, float]]:
+        """Yield when each day begins and ends, from that of one instant to that of another."""
+        day = day_of(first_s, self._zones.zone)
+        while (bounds := day_bounds(day, self._zones.zone))[0] <= last_s:
+            yield bounds
+            day += timedelta(days=1)
 
     def count(self, query: RecordQuery) -> int:
         """Return how many records meet the conditions, all of which are counted. Raises
