@@ -88,5 +88,8 @@ def running_dashboard(
         *("--archive", str(directory / "archive.sqlite3"), "--gateway", gateway),
         *("--cameras", cameras),
     )
-    yield f"http://{listen}"
-    assert dashboard.end() == 0
+    try:
+        yield f"http://{listen}"
+    finally:
+        status = dashboard.end()
+    assert status == 0
