@@ -141,8 +141,12 @@ class Scripted(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def body(self) -> bytes:
-        """Read the body."""
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        """Read the body. Raises ConnectionError where the sender was gone before its end."""
+        size = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(size)
+        if len(body) < size:
+            raise ConnectionError(f"{len(body)} of {size} bytes came")
+        return body
 
     def handle_any(self) -> None:
         """Have the test handle the request."""

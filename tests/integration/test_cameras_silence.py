@@ -39,7 +39,6 @@ def test_a_closed_socket(tmp_path: Path) -> None:
         dashboard.call("join_dashboard")
         with connected(gateway.url, "websocket") as (first, _):
             first.call("camera_register", COMMON)
-            first.call("camera_register", COMMON)
             with connected(gateway.url, "polling") as (second, _):
                 second.call("lpr_data", DETECTION)
             assert gateway.post("/api/detection", DETECTION).status_code == 200

@@ -1,6 +1,7 @@
 """The limits of the hub, each breached by somebody whom it costs the connection, and nobody else anything."""
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator
@@ -525,9 +526,10 @@ async def test_so_many_of_one_address(engine: str, tmp_path: Path) -> None:
 
 
 async def test_long_answers_give_others_their_turn() -> None:
-    """Eight lists of 4,900 targets at once: the hub's 20 ms tick holds, nearly."""
+    """Eight lists of 4,900 targets at once: what one of them takes, nobody waits for in one piece."""
     hub = Hub(HOST, 0, 5_000, 8)
     await hub.start()
+    gc.freeze()  # what other tests have left is not looked through meanwhile
     try:
         for at in range(4_900):
             name = f"t{at}"
@@ -535,12 +537,14 @@ async def test_long_answers_give_others_their_turn() -> None:
         async with console_of(HubUnderTest(hub.port, hub=hub)) as console:
             for _ in range(8):
                 await console.request("list_targets")
-            slowest_s = 0.0
+            slowest_s, began_s = 0.0, time.thread_time()  # of the processor: others' work does not count
             while len(console.received) < 1 + 8 * 4_901:
-                began = time.thread_time()  # of the processor: others' work does not count
+                turn_s = time.thread_time()
                 await asyncio.sleep(0.02)
-                slowest_s = max(slowest_s, time.thread_time() - began)
+                slowest_s = max(slowest_s, time.thread_time() - turn_s)
                 assert not console.ended
-        assert slowest_s < 0.5
+            all_s = time.thread_time() - began_s
+        assert slowest_s < all_s / 8
     finally:
+        gc.unfreeze()
         await hub.shut_down()

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,13 +121,15 @@ def test_another_process_compiles_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Have images be made of a copy of the package, which may be changed."""
     package = tmp_path / "copy" / image.NAME
     for name in ("shared", "firmware"):
         shutil.copytree(image.PACKAGE / name, package / name)
-    monkeypatch.setattr(image, "PACKAGE", package)
-    return package
+    with monkeypatch.context() as patched:
+        patched.setattr(image, "PACKAGE", package)
+        yield package
+    image._imports_of.cache_clear()  # it has files of the copy
 
 
 CHANGES = {

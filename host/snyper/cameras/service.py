@@ -535,9 +535,7 @@ class Cameras:
             if isinstance(outcome, Accepted):
                 self._hear(incoming.item)
                 if not outcome.is_known:
-                    event = _event(incoming, outcome)
-                    if event is not None:
-                        self._tell(event)
+                    self._tell(_event(incoming, outcome))
                     for place, picture in incoming.pictures:
                         self._thumbnails.add(picture.name)
                         if place == 0:
@@ -549,7 +547,9 @@ class Cameras:
 
     def _hear(self, item: Item) -> None:
         now = self._loop.time(), time.time()
-        self._tell_changes(self._presence.hear(item.camera_id, item.checkpoint_id, *now))
+        changes = self._presence.hear(item.camera_id, item.checkpoint_id, *now)
+        if not isinstance(item, Registration):  # of which listeners hear anyway
+            self._tell_changes(changes)
 
     def _tell(self, event: Event) -> None:
         for feed in self._feeds:
@@ -623,7 +623,7 @@ def _size(item: Item) -> int:
     return sum(len(one) for one in (item.picture or b"", *item.cropped_plates))
 
 
-def _event(incoming: Incoming, answer: Accepted) -> Event | None:
+def _event(incoming: Incoming, answer: Accepted) -> Event:
     item = incoming.item
     common: dict[str, Any] = {
         "camera_id": item.camera_id,
@@ -638,4 +638,4 @@ def _event(incoming: Incoming, answer: Accepted) -> Event | None:
     if isinstance(item, Health):
         how = {"component": item.component, "status": item.status, "message": item.message}
         return Event("health", {**common, **how, "details": dict(item.details), "health_id": answer.id})
-    return None  # of a camera whose presence is told when it changes
+    return Event("status", {**common, "status": ONLINE})
