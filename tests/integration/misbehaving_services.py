@@ -170,6 +170,20 @@ def in_pool(data: list[int]) -> list[int]:
         return pool.map(abs, data)
 
 
+@data_service("/api/forks")
+def fork_and_end(data: int) -> list[int]:
+    """Fork so many processes, end each at once, and return how they ended."""
+    ended = []
+    for _ in range(data):
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+            os._exit(0)
+        os.kill(pid, signal.SIGTERM)
+        ended.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    return ended
+
+
 @file_service(field="audio", idempotent=True)
 def process(path: Path, options: str) -> Any:
     """Return a file, or something like one, as the options say."""

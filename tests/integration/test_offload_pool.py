@@ -110,6 +110,10 @@ async def test_values_and_files_come_back(desk: Desk, tmp_path: Path) -> None:
     assert turned.file.read_bytes() == b"cba"
 
 
+async def test_what_a_service_forks_obeys_signals_from_its_first_moment(desk: Desk) -> None:
+    assert set(await desk.ask("fork_and_end", 50)) == {-signal.SIGTERM}
+
+
 async def test_a_large_value_goes_there_and_back(desk: Desk) -> None:
     value = "x" * 8_000_000
     assert (await desk.ask("echo", value))["data"] == value

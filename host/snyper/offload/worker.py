@@ -234,10 +234,22 @@ def _outlive_signals() -> None:
         numbers.append(signal.SIGIO)
     for number in numbers:
         signal.signal(number, lambda *_: None)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            after_in_child=lambda: [signal.signal(number, signal.SIG_DFL) for number in numbers]
-        )
+    if not hasattr(os, "register_at_fork"):
+        return
+
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+    def obey_signals() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        unblock()
+
+    # One that comes to a child before it obeys waits until it does: a pool ends its processes once.
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=obey_signals)
 
 
 def _read_in_thread(source: BinaryIO) -> Iterator[bytes]:
