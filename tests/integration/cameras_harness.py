@@ -54,6 +54,13 @@ def without(body: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in names}
 
 
+def with_database(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Return what a gateway is told of the database that a fixture is for: sqlite or postgresql."""
+    if request.param == "sqlite":
+        return ()
+    return ("--database", request.getfixturevalue("postgresql").new_database())
+
+
 class CameraGateway:
     """A gateway with cameras in a folder of `directory`, which is its home too."""
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.integration.camera_bodies import png
-from tests.integration.cameras_harness import DETECTION, CameraGateway, without
+from tests.integration.cameras_harness import DETECTION, CameraGateway, with_database, without
 from tests.integration.harness import DEADLINE_S, until
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ FORMULA = '=HYPERLINK("http://x","y")'
 def gateway(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CameraGateway]:
-    arguments: tuple[str, ...] = ()
-    if request.param == "postgresql":
-        arguments = ("--database", request.getfixturevalue("postgresql").new_database())
-    with CameraGateway(tmp_path_factory.mktemp("export"), *arguments) as running:
+    with CameraGateway(tmp_path_factory.mktemp("export"), *with_database(request)) as running:
         yield running
 
 

@@ -23,6 +23,7 @@ from tests.integration.cameras_harness import (
     Polling,
     connected,
     opened,
+    with_database,
     without,
 )
 from tests.integration.harness import DEADLINE_S
@@ -69,9 +70,7 @@ class Keyed:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def keyed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     folder = tmp_path_factory.mktemp("keys")
-    arguments: tuple[str, ...] = ()
-    if request.param == "postgresql":
-        arguments = ("--database", request.getfixturevalue("postgresql").new_database())
+    arguments = with_database(request)
     keys = {"key": MASTER}
     for name, scopes in KEYS.items():
         options = [option for scope in scopes for option in ("--may", scope)]

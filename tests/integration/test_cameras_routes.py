@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.camera_bodies import png
-from tests.integration.cameras_harness import DETECTION, HEALTH, CameraGateway, without
+from tests.integration.cameras_harness import DETECTION, HEALTH, CameraGateway, with_database, without
 from tests.integration.harness import DEADLINE_S
 
 Image = pytest.importorskip("PIL.Image", reason="no Pillow here: pip install 'snyper[cameras]'")
@@ -19,10 +19,7 @@ Image = pytest.importorskip("PIL.Image", reason="no Pillow here: pip install 'sn
 def gateway(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CameraGateway]:
-    arguments: tuple[str, ...] = ()
-    if request.param == "postgresql":
-        arguments = ("--database", request.getfixturevalue("postgresql").new_database())
-    with CameraGateway(tmp_path_factory.mktemp("routes"), *arguments) as running:
+    with CameraGateway(tmp_path_factory.mktemp("routes"), *with_database(request)) as running:
         yield running
 
 

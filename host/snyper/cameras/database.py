@@ -63,6 +63,19 @@ class Database:
                 db.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
             yield db
 
+    def remove_oldest(
+        self, table: sql.Table, time: sql.ColumnElement[float], before_s: float, limit: int
+    ) -> int:
+        """Remove rows of a table, whose key is `number`, that are of before a time: at most `limit`, the
+        oldest first. Return how many. Raises SQLAlchemyError.
+        """
+        old = sql.select(table.c.number).where(time < before_s).order_by(time, table.c.number)
+        with self.writing() as db:
+            numbers = list(db.scalars(old.limit(limit)))
+            if numbers:
+                db.execute(sql.delete(table).where(table.c.number.in_(numbers)))
+        return len(numbers)
+
     def vacuum(self, pages: int) -> bool:
         """Give some of the free pages of SQLite's file back, and tell whether there are more."""
         if not self.is_sqlite:

@@ -126,13 +126,7 @@ class LogTable:
 
     def trim(self, before_s: float, limit: int) -> int:
         """Remove rows whose last time lies before that, at most `limit`, and return how many."""
-        table = schema.entries
-        old = sql.select(table.c.number).where(table.c.last_s < before_s).order_by(table.c.last_s)
-        with self._database.writing() as db:
-            numbers = list(db.scalars(old.limit(limit)))
-            if numbers:
-                db.execute(sql.delete(table).where(table.c.number.in_(numbers)))
-        return len(numbers)
+        return self._database.remove_oldest(schema.entries, schema.entries.c.last_s, before_s, limit)
 
     def erase_plate(self, plate: str) -> None:
         """Have no row say a plate."""

@@ -57,13 +57,7 @@ class Removal:
 
     def remove_healths(self, before_s: float, limit: int) -> int:
         """Remove the oldest healths that came before a time, at most `limit`, and return how many."""
-        table = schema.healths
-        oldest = sql.select(table.c.number).where(table.c.received_s < before_s).order_by(table.c.number)
-        with self._database.writing() as db:
-            numbers = list(db.scalars(oldest.limit(limit)))
-            if numbers:
-                db.execute(sql.delete(table).where(table.c.number.in_(numbers)))
-        return len(numbers)
+        return self._database.remove_oldest(schema.healths, schema.healths.c.received_s, before_s, limit)
 
     def remove_hours(self, before_s: float, limit: int) -> int:
         """Remove counters of single cameras of hours before a time, at most `limit`, and return how many."""
