@@ -126,6 +126,30 @@ def test_an_upload_over_cuts_is_stored_once(gateway: Arrays) -> None:
         assert client.health()["arrays_stored"] == before + 1
 
 
+def test_a_deletion_whose_answer_is_lost_deletes_no_other_array(gateway: Arrays) -> None:
+    """Of a name another try would take the array that had it before."""
+    older, newer, other = (gateway.store([number], f"{name}.npy") for number, name in enumerate("aab"))
+    losses = 2
+
+    def lose(request: Scripted) -> None:
+        nonlocal losses
+        done = gateway.request(request.command, request.path)
+        if losses:
+            losses -= 1
+            raise ConnectionError
+        request.answer(done.status_code, done.content)
+
+    with scripted_server(lose) as server, NumpyClient(server.url) as client:
+        with pytest.raises(Unreachable):
+            client.delete_array("a")
+        assert client.delete_array(other)["index"] == other
+        assert losses == 0
+        with pytest.raises(Refused, match="there is no array"):
+            client.delete_array(newer)
+        assert client.get_array("a").tolist() == [0]
+        assert client.delete_array("a")["index"] == older
+
+
 def test_an_upload_over_the_end_of_its_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is killed in the middle of it and started again: whole, and once."""
     monkeypatch.setattr(retrying, "_FIRST_DELAY_S", 4.0)

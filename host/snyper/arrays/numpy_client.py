@@ -130,7 +130,9 @@ class NumpyClient:
         self._way.get(which, part, take, 1)
 
     def delete_array(self, which: int | str) -> dict[str, Any]:
-        """Delete the array of an index or a name; return its `index`."""
+        """Delete the array of an index or a name; return its `index`. One of a name is tried once: another
+        try could delete the array which had that name before. After Unreachable it may be gone or not.
+        """
         return self._object(self._way.delete(which))
 
     async def connect_streaming(self, on_data: "OnData | None" = None, auto_start: bool = True) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import numpy
 
 from snyper.arrays.npy import NotTaken, head_bytes, head_of
-from snyper.arrays.way import Content, OnProgress, Signal, T
+from snyper.arrays.way import Content, OnProgress, Signal, T, deleted
 from snyper.device.answer import Answer
 from snyper.device.connection import Block, Body, Connection
 from snyper.device.errors import BadAnswer
@@ -70,7 +70,8 @@ class OverHttp:
 
     def delete(self, which: int | str) -> object:
         """Delete an array."""
-        return self._request("DELETE", _path_of(which))
+        path = _path_of(which)
+        return deleted(which, lambda: self._request("DELETE", path, tries=1), Tries(Limits()).run)
 
     def health(self) -> object:
         """Return how the gateway is."""

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from snyper.arrays.way import Content, OnData, OnProgress, Signal, T
+from snyper.arrays.way import Content, OnData, OnProgress, Signal, T, deleted
 from snyper.device.connection import Block
 from snyper.device.errors import BadAnswer, Refused, ServerFailed, Unreachable
 from snyper.device.limits import Limits
@@ -95,7 +95,7 @@ class OverHub:
 
     def delete(self, which: int | str) -> object:
         """Delete an array."""
-        return self._tried(lambda: self._call("delete_array", which))
+        return deleted(which, lambda: self._call("delete_array", which), self._tried)
 
     def health(self) -> object:
         """Return how the gateway is."""

@@ -1,14 +1,19 @@
 """The ways of a client to its gateway: what each of them can do."""
 
+import re
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from snyper.device.connection import Block
+from snyper.device.errors import Refused, ServerFailed, Unreachable
 
 T = TypeVar("T")
 OnProgress = Callable[[int, int], None]
 OnData = Callable[[dict[str, Any]], object]
+
+_INDEX = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
 def unheard(done: int, total: int) -> None:
@@ -76,3 +81,29 @@ class Way(Protocol):
 
     def signal(self) -> Signal:
         """Return what listens to the signal."""
+
+
+def deleted(
+    which: int | str, attempt: Callable[[], object], tried: Callable[[Callable[[], object]], object]
+) -> object:
+    """Return what `attempt` answers, which deletes an array: of an index through `tried`, which may call it
+    again. One of a name is deleted with a single try: should that have been carried out though its answer was
+    lost, another would delete the array which had the name before.
+    """
+    if _INDEX.fullmatch(str(which)) is None:
+        return attempt()
+    was_lost = False
+
+    def again() -> object:
+        nonlocal was_lost
+        try:
+            return attempt()
+        except (Unreachable, ServerFailed):
+            was_lost = True
+            raise
+        except Refused as error:
+            if was_lost and error.status == HTTPStatus.NOT_FOUND:  # it was carried out
+                return {"status": "success", "index": int(which)}
+            raise
+
+    return tried(again)
