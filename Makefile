@@ -66,7 +66,7 @@ memory: $(READY) ## Show what fits a board's heap, and run an hour of board time
 skew: $(READY) ## Measure how well targets rise together (2.5 min)
 	@$(BIN)/python -m tools.skew $(ARGS)
 
-bench: $(READY) ## Measure the link (ARGS="--against ../before" compares)
+bench: $(READY) ## Measure the link (ARGS="--against ../before" compares; "--records 1000000": cameras)
 	@$(BIN)/python -m tools.bench $(ARGS)
 
 chaos: $(READY) ## Inject faults in 1,000 runs, or in 10,000 simulated ones (ARGS="--simulated --seed 7")

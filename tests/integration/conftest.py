@@ -14,7 +14,7 @@ from tests.integration.calls_harness import HubProcess
 
 if TYPE_CHECKING:
     from tests.integration.browsing import Browser, Watched
-    from tests.integration.postgresql import Cluster
+    from tools.postgresql import Cluster
 
 # httpx reads all authorities' certificates anew for each request, which takes 27 ms of a processor: whatever
 # waits for an answer by asking again would keep one busy.
@@ -59,7 +59,7 @@ def desk(browser: "Browser", url: str) -> Iterator["Watched"]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator["Cluster"]:
-    from tests.integration.postgresql import Cluster, find_programs
+    from tools.postgresql import Cluster, find_programs
 
     programs = find_programs()
     if programs is None:

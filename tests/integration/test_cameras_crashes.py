@@ -16,7 +16,7 @@ from snyper.cameras.service import Cameras, Limits, opened
 from tests.integration.camera_bodies import NAMES, jpeg
 from tests.integration.camera_writer import body
 from tests.integration.harness import ROOT
-from tests.integration.postgresql import Cluster
+from tools.postgresql import Cluster
 
 
 async def all_records(cameras: Cameras) -> AsyncIterator[Record]:

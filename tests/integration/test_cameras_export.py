@@ -22,7 +22,7 @@ from tests.integration.cameras_harness import DETECTION, CameraGateway, with_dat
 from tests.integration.harness import DEADLINE_S, until
 
 if TYPE_CHECKING:
-    from tests.integration.postgresql import Cluster
+    from tools.postgresql import Cluster
 
 PLATE = "๑กข ๑๒๓๔"
 FORMULA = '=HYPERLINK("http://x","y")'

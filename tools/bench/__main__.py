@@ -16,6 +16,8 @@ from tools.bench.against import rows_against
 from tools.bench.arrays import array_rows
 from tools.bench.board_calls import board_call_rows
 from tools.bench.calls import call_rows
+from tools.bench.camera_growth import MOST, growth_rows
+from tools.bench.cameras import camera_rows
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.idle import idle_rows
 from tools.bench.offload import offload_rows
@@ -49,12 +51,18 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     if sys.platform == "linux":
         console.print(f"bench: {arguments.targets} idle clients of calls")
         rows += asyncio.run(idle_rows(arguments.targets, arguments.seconds))
+        console.print(f"bench: {MOST:,} records of cameras")
+        rows += asyncio.run(growth_rows(MOST, min(arguments.pings, 100)))
         console.print("bench: files and JSON over HTTP")
         rows += asyncio.run(offload_rows(arguments.rounds, arguments.pings))
         console.print("bench: few arrays and a million of them")
         rows += asyncio.run(array_rows(min(arguments.rounds, 5), min(arguments.pings, 100)))
         console.print("bench: a signal to stock clients of its WebSocket")
         rows += asyncio.run(stream_client_rows(STREAM_CLIENTS, arguments.rounds))
+        console.print("bench: detections and health of cameras")
+        rows += asyncio.run(camera_rows(min(arguments.rounds, 5), arguments.targets, arguments.seconds))
+        console.print(f"bench: {MOST:,} records of cameras")
+        rows += asyncio.run(growth_rows(MOST, min(arguments.pings, 100)))
     return rows
 
 
@@ -73,9 +81,12 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=1000, help="for the fan-out (1000)")
     parser.add_argument("--seconds", type=int, default=10, help="for each tick measurement (10)")
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with another checkout")
+    parser.add_argument("--records", type=int, help="see only how cameras grow to so many records (1000000)")
     arguments = parser.parse_args()
     pin_to_one_cpu()
-    if arguments.against is None:
+    if arguments.records is not None:
+        columns, rows = ("few", "many"), asyncio.run(growth_rows(arguments.records, arguments.pings))
+    elif arguments.against is None:
         columns, rows = ("floor", "measured"), measure(arguments)
     else:
         columns, rows = ("before", "after"), compare(arguments)

@@ -5,10 +5,9 @@ Linux only: both are asked of the system for another process.
 
 import asyncio
 import time
-from pathlib import Path
 
 from snyper.cli.processes import running as running_command
-from tools.bench.processes import cpu_seconds, line_of, on_cpython, running
+from tools.bench.processes import cpu_seconds, line_of, on_cpython, resident_kb, running
 from tools.bench.rounds import Row, row
 from tools.idle_load import SETTLE_S, idle_targets
 from tools.loopback import free_port
@@ -21,14 +20,14 @@ async def idle_rows(count: int, seconds: float) -> list[Row]:
     OSError.
     """
     async with running_command("hub", "--listen", "127.0.0.1:0", "--no-journal") as hub:
-        before = _resident_kb(hub.pid)
+        before = resident_kb(hub.pid)
         async with idle_targets(str(hub.said["listen"]), count) as peers:
             await asyncio.gather(*map(line_of, peers))
             links = await _cost(hub.pid, before, count, seconds)
     port = free_port()
     async with running(*on_cpython("call_server", port, "")) as server:
         await line_of(server)
-        before = _resident_kb(server.pid)
+        before = resident_kb(server.pid)
         async with running(*on_cpython("idle_callers", port, count)) as callers:
             await line_of(callers)
             clients = await _cost(server.pid, before, count, seconds)
@@ -44,9 +43,4 @@ async def _cost(pid: int, before_kb: int, count: int, seconds: float) -> tuple[f
     began_s, cpu_s = time.monotonic(), cpu_seconds(pid)
     await asyncio.sleep(seconds)
     used_ms = (cpu_seconds(pid) - cpu_s) * 1_000 / (time.monotonic() - began_s)
-    return (_resident_kb(pid) - before_kb) / count, used_ms
-
-
-def _resident_kb(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    return (resident_kb(pid) - before_kb) / count, used_ms

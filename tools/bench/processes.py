@@ -30,6 +30,20 @@ def pin_to_one_cpu() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
+@contextmanager
+def on_all_cpus() -> Iterator[None]:
+    """Have this process, and those that it starts in the block, run on any CPU."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def pin_apart(pid: int) -> Callable[[int], None]:
     """Give a process one CPU of those of this one; return what keeps others off it, by their pid."""
     if not hasattr(os, "sched_setaffinity"):
@@ -58,6 +72,12 @@ def take_precedence(pid: int) -> bool:
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has taken so far. Linux only (clock_getcpuclockid(3))."""
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def resident_kb(pid: int) -> int:
+    """Return the memory that a process has now. Linux only (proc(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 async def line_of(process: Process) -> bytes:

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: a cluster and its socket in a temporary folder, without rights."""
+"""A PostgreSQL of its own: a cluster and its socket in a temporary folder, without rights."""
 
 import os
 import shutil

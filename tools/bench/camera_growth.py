@@ -1,25 +1,20 @@
-"""Measures how the queries of the cameras grow from a thousand records to a million.
-
-    python -m tools.camera_growth [--database postgresql://…] [--most 1000000]
-
-Prints the least time of each query in milliseconds, and the exponent: 0 where more records cost nothing, 1
-where ten times as many cost ten times as much. Without a database it is SQLite in a temporary folder.
+"""Queries of the cameras, with a thousand records and with many more: what a page of 10 takes, asked in this
+process; and what memory a gateway with the most of them has, once all was asked of it.
 """
 
-import argparse
 import math
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import sqlalchemy as sql
-from rich.console import Console
-from rich.table import Table
 
+from snyper.boards.temporary import temporary_directory
 from snyper.cameras import schema
 from snyper.cameras.batch import new_value
 from snyper.cameras.database import Database
@@ -27,34 +22,87 @@ from snyper.cameras.plates import fold_alike
 from snyper.cameras.queries import Queries
 from snyper.cameras.records import RecordQuery
 from snyper.cameras.zones import Zones
+from tools.bench.cameras import cluster, gateway
+from tools.bench.processes import resident_kb
+from tools.bench.rounds import Row
 
+MOST = 100_000
+EXPONENT_AIM = "0.2"
+MEMORY_AIM = "200 MB"
+PATTERNS = frozenset(
+    ("plate, begin known", "plate, middle known", "plate, two letters known", "plate, one letter other")
+)
 _BEGIN_S = 1_790_000_000.0
 _CAMERAS, _CHECKPOINTS = 100, 20
 _PER_PLATE = 4  # how often a plate comes
 _CHUNK = 10_000
-_ROUNDS = 100
+_LONGEST_S = 1.0  # for one query, of many records
 _LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 
 
-def main() -> None:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--database", help="the URL of an empty PostgreSQL")
-    parser.add_argument("--most", type=int, default=1_000_000)
-    arguments = parser.parse_args()
-    sizes = [10**power for power in range(3, 10) if 10**power <= arguments.most]
-    with tempfile.TemporaryDirectory() as folder:
-        database = Database(Path(folder), arguments.database)
+async def growth_rows(most: int, requests: int) -> list[Row]:
+    """Measure with 1,000 records, 10,000 and so on to `most`; the fastest of `requests` counts, since others
+    may share the computer. Linux only. Raises OSError.
+    """
+    sizes = [10**power for power in range(3, 10) if 10**power <= most]
+    rows = []
+    with cluster() as postgresql:
+        urls = {"SQLite": None, **({"PostgreSQL": postgresql.new_database()} if postgresql else {})}
+        for name, url in urls.items():
+            with temporary_directory("snyper-bench-") as folder:
+                rows += _rows_of(name, folder, url, sizes, requests)
+                rows.append(await _memory_row(name, folder, url, sizes[-1]))
+    if postgresql is None:
+        rows.append(Row("the same: PostgreSQL", "", "PostgreSQL is not installed", ""))
+    return rows
+
+
+def _rows_of(name: str, folder: Path, url: str | None, sizes: Sequence[int], requests: int) -> list[Row]:
+    taken: dict[str, list[float]] = {}
+    with closing(Database(folder, url)) as database:
         queries = Queries(database, Zones())
-        results: dict[str, list[float]] = {}
         last = 0
         for size in sizes:
             load(database, last, size)
             last = size
-            for name, function in measured(queries, size).items():
-                results.setdefault(name, []).append(least_ms(function))
-        show(sizes, results)
-        database.close()
+            for what, ask in measured(queries, size).items():
+                taken.setdefault(what, []).append(_least_ms(ask, requests))
+    return [
+        Row(
+            f"{what}, of {sizes[0]:,} and of {sizes[-1]:,} in {name}; exponent",
+            f"{times[0]:.2f} ms",
+            f"{times[-1]:.2f} ms",
+            f"{_exponent(sizes, times):.2f}",
+            "" if what in PATTERNS else EXPONENT_AIM,
+        )
+        for what, times in taken.items()
+    ]
+
+
+def _exponent(sizes: Sequence[int], times: Sequence[float]) -> float:
+    return statistics.linear_regression(
+        [math.log(one) for one in sizes], [math.log(ms) for ms in times]
+    ).slope
+
+
+async def _memory_row(name: str, folder: Path, url: str | None, size: int) -> Row:
+    """Ask a gateway for what is asked of it most, and for patterns, and look at its memory."""
+    plate = plate_of(size // _PER_PLATE // 2)
+    asked = [
+        *("statistics", "cameras", "visits", "records?limit=1000", "records?camera_id=camera_7"),
+        *(
+            f"records?plate={pattern}"
+            for pattern in (plate, f"*{plate[1:3]}*", f"*{plate[2:6]}*", f"~1{plate}")
+        ),
+        f"records?after={size // 2}&limit=1000",
+    ]
+    words = ("--database", url) if url else ()
+    async with gateway(folder, *words) as (process, address), httpx.AsyncClient(timeout=60) as client:
+        for what in asked * 3:
+            answer = await client.get(f"{address}/api/{what}")
+            answer.raise_for_status()
+        memory = resident_kb(process.pid) / 1_000
+    return Row(f"memory of a gateway with {size:,} records in {name}", "", f"{memory:.0f} MB", "", MEMORY_AIM)
 
 
 def plate_of(number: int) -> str:
@@ -124,54 +172,30 @@ def measured(queries: Queries, size: int) -> dict[str, Callable[[], object]]:
     plate = plate_of(size // _PER_PLATE // 2)
     middle_s = _BEGIN_S + size / 2
     asked = {
-        "newest page": RecordQuery(),
-        "of a camera": RecordQuery(camera_id="camera_7"),
-        "of a checkpoint": RecordQuery(checkpoint_id="checkpoint_7"),
-        "of ten minutes": RecordQuery(from_s=middle_s, until_s=middle_s + 600),
-        "since then": RecordQuery(from_s=middle_s),
-        "of a camera, since then": RecordQuery(camera_id="camera_7", from_s=middle_s),
-        "after a cursor": RecordQuery(after=size // 2),
+        "newest page of records": RecordQuery(),
+        "page of a camera": RecordQuery(camera_id="camera_7"),
+        "page of a checkpoint": RecordQuery(checkpoint_id="checkpoint_7"),
+        "page of ten minutes": RecordQuery(from_s=middle_s, until_s=middle_s + 600),
+        "page since a time": RecordQuery(from_s=middle_s),
+        "page after a cursor": RecordQuery(after=size // 2),
         "exact plate": RecordQuery(plate=plate),
-        "no such plate": RecordQuery(plate="QQQ"),
         "plate, begin known": RecordQuery(plate=f"{plate[:5]}*"),
         "plate, middle known": RecordQuery(plate=f"*{plate[2:6]}*"),
-        "plate, end known": RecordQuery(plate=f"*{plate[3:]}"),
         "plate, two letters known": RecordQuery(plate=f"*{plate[1:3]}*"),
         "plate, one letter other": RecordQuery(plate=f"~1{plate}"),
     }
     return {
         **{name: partial(queries.records, query) for name, query in asked.items()},
         "statistics": partial(queries.statistics, _BEGIN_S),
-        "cameras": queries.cameras,
     }
 
 
-def least_ms(function: Callable[[], object]) -> float:
-    """Return how long the fastest of some calls took: others may share the computer."""
-    function()
-    times = []
-    for _ in range(_ROUNDS):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-        if sum(times) > 5:
-            break
+def _least_ms(ask: Callable[[], object], requests: int) -> float:
+    """Return how long the fastest of some calls took."""
+    ask()
+    times: list[float] = []
+    while len(times) < requests and sum(times) < _LONGEST_S:
+        began = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - began)
     return min(times) * 1_000
-
-
-def show(sizes: list[int], results: dict[str, list[float]]) -> None:
-    """Print the table, and what memory this process takes."""
-    table = Table("query", *(f"{size:,}" for size in sizes), "exponent")
-    for name, times in results.items():
-        slope = statistics.linear_regression(list(map(math.log, sizes)), list(map(math.log, times))).slope
-        table.add_row(name, *(f"{one:.2f}" for one in times), f"{slope:.2f}")
-    console = Console()
-    console.print(table)
-    status = Path("/proc/self/status")
-    if status.exists():
-        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmRSS")]
-        console.print(f"resident memory {int(line.split()[1]) / 1_000:.0f} MB")
-
-
-if __name__ == "__main__":
-    main()
