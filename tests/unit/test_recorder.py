@@ -229,6 +229,33 @@ async def test_a_recorder_goes_on_in_a_recording(tmp_path: Path) -> None:
         assert recording.epochs[0].begin_us == 5_000
 
 
+async def test_what_was_captured_before_a_recorder_was_back_was_not_lost_on_its_way(tmp_path: Path) -> None:
+    """The end of an epoch and the begin of the next: what the hub still has came before the recorder."""
+    folder, spill = tmp_path / "r", tmp_path / "s"
+    async with recorder_of(folder, spill) as recorder:
+        await recorder.put(block_of("a", 0, 10), SPEC, "hub-1")
+    async with recorder_of(folder, spill, after=continuation_of(folder)) as recorder:
+        for seq, block in (
+            (10, block_of("a", 12, 8)),
+            (20, block_of("b", 5, 10, lost=8)),
+            (40, block_of("b", 20, 10, lost=5)),
+            (60, block_of("b", 40, 10, lost=10)),
+        ):
+            await recorder.put(replace(block, at_us=seq * 10**6, lag_us=(50 - seq) * 10**6), SPEC, "hub-1")
+        last = replace(block_of("c", 3, 10, lost=4), at_us=61 * 10**6)
+        await recorder.put(last, SPEC, "hub-1")
+    with open_recording(folder) as recording:
+        assert [(gap.epoch, gap.first, gap.last, gap.why) for gap in recording.gaps] == [
+            ("a", 10, 11, AWAY),
+            ("a", 20, 22, AWAY),
+            ("b", 0, 4, AWAY),
+            ("b", 15, 19, AWAY),
+            ("b", 30, 39, AWAY),
+            ("b", 50, 50, LOST),
+            ("c", 0, 2, LOST),
+        ]
+
+
 @pytest.mark.parametrize(("hub", "moves"), [("hub-1", False), ("hub-2", True)])
 async def test_instants_go_on_with_the_recording(hub: str, moves: bool, tmp_path: Path) -> None:
     """Of the same hub by its clock; of another, whose clock began anew, by the time of day."""

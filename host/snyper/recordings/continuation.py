@@ -8,6 +8,7 @@ from snyper.recordings.errors import RecordingError
 from snyper.recordings.layout import DESCRIPTION
 from snyper.recordings.recording import ClockReading, Epoch, Recording, read_description
 from snyper.recordings.retention import recordings_in
+from snyper.shared.clock import now_us
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Continuation:
     base_us: int
     clock: ClockReading | None  # the last reading
     latest_us: int  # no sample is later
+    read_us: int  # when it was read, by the steady clock here
 
     def now_us(self) -> int:
         """Return the instant of now in the recording, by the time of day: of all clocks that one outlives the
@@ -49,4 +51,4 @@ def continuation_of(folder: Path) -> Continuation:
             known = epochs.pop(epoch.id, epoch)
             epochs[epoch.id] = epoch if epoch.end >= known.end else known
         latest_us = recording.span_us[1] if any(epoch.samples for epoch in epochs.values()) else 0
-        return Continuation(epochs, *recording.last_hub, recording.last_clock, latest_us)
+        return Continuation(epochs, *recording.last_hub, recording.last_clock, latest_us, now_us())

@@ -133,6 +133,8 @@ class Recorder:
                 self._offered[epoch.id] = _Offered(
                     epoch.spec, after.base_us, after.hub_id, epoch.end, epoch.end
                 )
+        self._was_away = after is not None  # while what comes was captured
+        self._back_us = 0  # by the hub's clock
         self._closed: list[tuple[str, int]] = []  # that no item has told the thread of
         self._hub_id: str | None = None
         self._base_us = 0
@@ -217,10 +219,10 @@ class Recorder:
         clock = self._read_clocks(block, hub_id)
         with self._changed:
             offered = self._offer(block, spec)
-            if self._after is not None:
-                self._after = None
-                if offered.end < block.seq:
-                    self._dropped[block.epoch] = deque([[offered.end, block.seq - 1, AWAY]])
+            self._after = None
+            if self._was_away:
+                self._miss(block.epoch, offered.end, block.seq)
+                self._was_away = block.at_us < self._back_us
             fresh = _without(block, spec, offered.end)
             if fresh is None:
                 return None
@@ -246,6 +248,7 @@ class Recorder:
         if self._hub_id is None:
             self._clock_due_us = steady_us
             if self._after is not None:
+                self._back_us = hub_us - (steady_us - self._after.read_us)
                 self._base_us = self._after.base_us
                 if hub_id != self._after.hub_id:
                     after_the_last_us = self._after.latest_us - block.at_us
@@ -253,6 +256,7 @@ class Recorder:
         if self._hub_id is None or (is_sure and not self._is_sure and hub_id == self._hub_id):
             self._ahead_us, self._is_sure = hub_us + self._base_us - steady_us, is_sure
         elif hub_id != self._hub_id:  # its clock began anew
+            self._was_away = False
             self._base_us = steady_us + self._ahead_us - hub_us
         self._hub_id = hub_id
         # While it is not known how old a block is, its stamp tells little of what the hub's clock says now.
@@ -267,7 +271,9 @@ class Recorder:
             last = None  # nobody knows of what was between
         if last is not None and epoch != self._last_epoch:
             missing = max(0, block.lost - block.seq)  # at the end of the one before
-            last.end = min(last.end + missing, MAX_NUMBER)
+            before, last.end = last.end, min(last.end + missing, MAX_NUMBER)
+            if self._was_away:
+                self._miss(self._last_epoch, before, last.end)
             self._closed.append((self._last_epoch, last.end))
         self._last_epoch = epoch
         if epoch not in self._offered:
@@ -276,6 +282,11 @@ class Recorder:
         offered = self._offered[epoch]
         offered.base_us, offered.hub_id = self._base_us, self._hub_id or ""
         return offered
+
+    def _miss(self, epoch: str, first: int, end: int) -> None:
+        """Note why numbers are missing that were captured before this recorder was there."""
+        if first < end:
+            self._dropped.setdefault(epoch, deque()).append([first, end - 1, AWAY])
 
     def _keep(self, item: _Item) -> bool:
         """Put an item into memory, if there is room and no other is to go before it."""
