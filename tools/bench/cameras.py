@@ -64,7 +64,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a round took: detections a second, and the time of each in ms."""
+    """Figures of a round: detections a second, and the time of each in ms."""
 
     rate: float
     times: Sequence[float]
