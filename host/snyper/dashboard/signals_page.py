@@ -8,11 +8,11 @@ from typing import Any
 from nicegui import Client, ui
 
 from snyper.dashboard import widgets
-from snyper.dashboard.faults import log_fault
 from snyper.dashboard.feed import HubFeed
+from snyper.dashboard.frames import IDLE_S, Frames, Said
 from snyper.dashboard.recorded_past import Shelved, Window
 from snyper.dashboard.signal_feed import Signal
-from snyper.dashboard.signal_lines import Said, SignalLines, View
+from snyper.dashboard.signal_lines import SignalLines, View
 from snyper.dashboard.signal_recorders import clock_length
 from snyper.dashboard.signals import Signals
 from snyper.dashboard.widgets import plural
@@ -32,20 +32,15 @@ MOST_SHOWN = 6  # in one tab
 MOST_LISTED = 200
 FRAME_S = 1 / 30
 MAX_US = 1 << 60
-IDLE_S = 0.5  # until a frame with no news, so that it is known whether somebody looks
-HIDDEN_S = 5.0  # without an acknowledgement, after which nobody looks
 
 
 class SignalsPage:
-    """One browser's view of it. A tab is sent the next frame when it has drawn the last: what is hidden costs
-    nothing, and whatever comes meanwhile is in the next one.
-    """
+    """One browser's view of it."""
 
     def __init__(self, feed: HubFeed, client: Client, messages_per_s: int) -> None:
         """`messages_per_s` is how many a tab may send, of which acknowledgements take half."""
         self._feed = feed
         self._client = client
-        self._frame_s = max(FRAME_S, 2 / messages_per_s)
         self._shown: dict[str, SignalLines | None] = {}
         self._view = View(10_000_000)  # of all streams
         self._views: dict[str, View] = {}  # of the recordings that are open, by their folders
@@ -55,18 +50,14 @@ class SignalsPage:
         self._is_rolling = False
         self._before: int | None = None  # of which page of arrays, None for the first
         self._arrays: Said | None = None  # as the browser has them
-        self._number = 0  # of the frame that was sent last
-        self._sent_s = 0.0
-        self._is_drawn = True
         self._state: Said = {}  # as the browser has it
         self._state_s = 0.0  # when that was found
-        self._due = asyncio.Event()
         with widgets.box("div", "page"):
             with widgets.box("div", "heading"), widgets.box("div"):
                 widgets.text("h1", "Signals")
             self._plots = Signals(self._act)
+        self._frames = Frames(client, self._plots, max(FRAME_S, 2 / messages_per_s), self._frame)
         client.on_connect(self._begin_anew)
-        self._sending = asyncio.create_task(self._send())
 
     # --- what the browser says
 
@@ -74,10 +65,13 @@ class SignalsPage:
         said = event.args if isinstance(event.args, dict) else {}
         act = said.get("act")
         if act == "drawn":
-            self._is_drawn = self._is_drawn or said.get("number") == self._number
+            self._frames.acknowledge(said.get("number"))
         elif act == "size":
+            is_first = not self._columns
             self._columns = int(said["columns"])
             self._shown = dict.fromkeys(self._shown)
+            if is_first:
+                self._begin_anew()
         elif act == "look":
             self._look(said.get("recording"), float(said["span_s"]), said.get("to_us"))
         elif act == "choose" and self._feed.past.find(str(said.get("name"))) is not None:
@@ -90,7 +84,7 @@ class SignalsPage:
             self._is_rolling = said.get("on") is True
             self._send_whole()
         self._state_s = 0.0 if act != "drawn" else self._state_s
-        self._due.set()
+        self._frames.hurry()
         if act == "page":
             self._before = None if said.get("before") is None else int(said["before"])
         elif act == "delete":
@@ -118,7 +112,7 @@ class SignalsPage:
             self._views[folder] = self._wholes[folder] = _whole_of(one)
             self._shown[folder] = None
         self._state_s = 0.0
-        self._due.set()
+        self._frames.hurry()
 
     def _grow(self) -> None:
         """Have a recording that is seen as a whole be seen with what it has by now."""
@@ -172,7 +166,7 @@ class SignalsPage:
             where = "" if ended.folder is None else f"In {shown(ended.folder)}"
             widgets.notice(self._client, f"{name}: {ended.figures()}", where, good=True)
         self._state_s = 0.0
-        self._due.set()
+        self._frames.hurry()
 
     async def _delete(self, index: int) -> None:
         with self._client.layout, ui.dialog() as dialog, widgets.box("form", "sheet"):
@@ -188,7 +182,7 @@ class SignalsPage:
             await self._feed.arrays.delete(index)
         except TransferError as error:
             widgets.notice(self._client, f"Array {index} is not deleted: {error}")
-        self._due.set()
+        self._frames.hurry()
 
     def _send_whole(self) -> None:
         for lines in self._shown.values():
@@ -200,43 +194,18 @@ class SignalsPage:
         self._send_whole()
         self._state, self._state_s = {}, 0.0
         self._arrays = None
-        self._is_drawn = True
-        self._due.set()
+        if self._columns:  # else it is not ready yet
+            self._frames.begin_anew()
 
     # --- what it is sent
 
-    async def _send(self) -> None:
-        while not (self._plots.is_deleted or self._client.is_deleted):
-            self._due.clear()
-            began_s = steady.now_s()
-            try:
-                await self._turn()
-            except Exception as error:
-                log_fault("a page could not be drawn", error)
-                await asyncio.sleep(IDLE_S)
-            took_s = steady.now_s() - began_s
-            await asyncio.sleep(max(self._frame_s - took_s, took_s))  # half of the time is the hub's
-            if not (self._is_drawn and self._client.has_socket_connection and self._shown):
-                await self._wait()
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(IDLE_S):
-                await self._due.wait()
-        except TimeoutError:
-            pass
-
-    async def _turn(self) -> None:
-        if steady.now_s() - self._sent_s > HIDDEN_S and not self._is_drawn:
-            return  # nobody looks
-        if not self._client.has_socket_connection or not self._columns:
-            return
+    async def _frame(self) -> Said:
+        if self._shown:
+            self._frames.hurry()  # there may be news at any time
         signals = self._feed.signals
         signals.refresh()
         self._feed.past.refresh(self._views)
         found = {name: signals.want(name) for name in self._streams()}
-        if not self._is_drawn:
-            return
         self._grow()
         frame: Said = {}
         if steady.now_s() - self._state_s >= IDLE_S:
@@ -249,10 +218,7 @@ class SignalsPage:
         arrays = self._feed.arrays.page(self._before)
         if arrays is not None and arrays != self._arrays:
             frame["arrays"] = self._arrays = arrays
-        if frame or steady.now_s() - self._sent_s >= IDLE_S:
-            self._number += 1
-            self._is_drawn, self._sent_s = False, steady.now_s()
-            self._plots.send({"number": self._number, **frame})
+        return frame
 
     async def _news(self, found: dict[str, Signal | None]) -> Said:
         news = {}
@@ -307,7 +273,7 @@ class SignalsPage:
         except (RecordingError, OSError, ValueError) as error:
             lines.problem = f"What was recorded cannot be read: {error}"
         lines.set_past(past)
-        self._due.set()
+        self._frames.hurry()
 
     def _state_of(self, found: dict[str, Signal | None]) -> Said:
         names, recorders = self._feed.signals.names(), self._feed.recorders
