@@ -27,7 +27,8 @@ async def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         print("\n" + "\n".join(lines[-2:]))
     assert status == 0, out + err
     last = re.fullmatch(
-        r"DEMO OK targets=4 commands=(\d+) hits=(\d+) misses=(\d+) score=(\d+) ping_p50_ms=(\d+\.\d+)",
+        r"DEMO OK targets=4 commands=(\d+) hits=(\d+) misses=(\d+) score=(\d+)"
+        r" ping_p50_ms=(\d+\.\d+) systems=5",
         lines[-1],
     )
     assert last is not None, lines[-1]
@@ -38,6 +39,8 @@ async def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     points = [int(line.split()[-2]) for line in lines if line.endswith(" points")]
     assert score == sum(points) > 0
     assert any(line.startswith("│ ★") and line.endswith(f" {score} │") for line in lines)
+    steps = [line.split()[0] for line in lines if line[:1].isalpha()]
+    assert steps[-7:-2] == ["call", "offload", "array", "signal", "cameras"]
     assert err == ""
     assert "lost" in out
     assert processes_with(str(tmp_path)) == []

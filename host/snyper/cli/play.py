@@ -4,11 +4,10 @@ import asyncio
 import webbrowser
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from snyper.boards.temporary import temporary_directory
 from snyper.cli import extras, play_bench
-from snyper.cli.processes import Running, running
+from snyper.cli.processes import running
 
 CAMERAS = 4
 
@@ -34,7 +33,9 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
         parts = [hub, shooting, sending]
         urls: list[str] = []
         if extras.is_here("cameras"):
-            gateway, cameras = await _begin_gateway(stack, directory, address)
+            gateway, cameras = await play_bench.begin_gateway(
+                *(stack, directory, address), "-n", str(CAMERAS), "--interval", "4"
+            )
             parts += [gateway, cameras]
             url = gateway.said["urls"][0]
             urls = ["--gateway", url, "--cameras", url]
@@ -62,16 +63,3 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
             for end in ends:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
-
-
-async def _begin_gateway(stack: AsyncExitStack, directory: Path, hub: str) -> tuple[Running, Running]:
-    """Begin a gateway with arrays and cameras, and simulated cameras."""
-    places = ("--arrays", str(directory / "arrays"), "--cameras", str(directory / "cameras"))
-    gateway = await stack.enter_async_context(
-        running("gateway", *places, "--hub", hub, "--listen", "127.0.0.1:0", TMPDIR=str(directory))
-    )
-    outboxes = ("--outbox", str(directory / "outboxes"))
-    cameras = await stack.enter_async_context(
-        running("simulate-cameras", "-n", str(CAMERAS), "--hub", hub, "--interval", "4", *outboxes)
-    )
-    return gateway, cameras

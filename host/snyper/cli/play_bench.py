@@ -1,12 +1,13 @@
-"""A bench for `make play`: an instrument at the hub that somebody reads, and an array of what it gave."""
+"""A bench for `make play` and `make demo`: an instrument, a gateway with arrays and cameras."""
 
 import asyncio
 import math
 import random
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 
-from snyper.arrays import NumpyClient
+from snyper.cli.processes import Running, running
 from snyper.services.async_client import AsyncClient
 from snyper.services.async_server import AsyncServer
 from snyper.services.remote_exceptions import CallError
@@ -46,8 +47,27 @@ async def _read(hub: str) -> None:
             await asyncio.sleep(_AGAIN_S)
 
 
+async def begin_gateway(
+    stack: AsyncExitStack, directory: Path, hub: str, *cameras: str
+) -> tuple[Running, Running]:
+    """Have a gateway with arrays and cameras run until the stack's end, and simulated cameras, which get more
+    options with `cameras`. Raises OSError.
+    """
+    places = ("--arrays", str(directory / "arrays"), "--cameras", str(directory / "cameras"))
+    gateway = await stack.enter_async_context(
+        running("gateway", *places, "--hub", hub, "--listen", "127.0.0.1:0", TMPDIR=str(directory))
+    )
+    outboxes = ("--outbox", str(directory / "outboxes"))
+    simulated = await stack.enter_async_context(
+        running("simulate-cameras", "--hub", hub, *outboxes, *cameras)
+    )
+    return gateway, simulated
+
+
 def _store(gateway: str) -> None:
     """Store a spectrum of three lines."""
+    from snyper.arrays import NumpyClient  # of an extra
+
     lines = ((4.0, 3.0), (9.0, 7.0), (16.0, 5.0))  # where, how high
     spectrum = [
         sum(math.exp(-((at / 100 - where) ** 2) * 20) * height for where, height in lines)
