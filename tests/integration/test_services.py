@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper import ReconnectingClient, ServiceInfo, connect, receive_files
+from snyper import Event, ReconnectingClient, ServiceInfo, connect, receive_files
 from tests.integration.harness import (
     HubUnderTest,
     Message,
@@ -205,10 +205,14 @@ async def test_the_journal_has_them_and_no_history_of_targets(tmp_path: Path) ->
     ):
         async with scripted_target(hub.under_test, "t"), service_of(hub.under_test, "lab1"):
             pass
+        lost: dict[str, Event] = {}
         async for event in client.events(after=0):
-            if event.event == "service_lost":
+            if event.event.endswith("lost"):
+                lost[event.event] = event
+            if len(lost) == 2:
                 break
-        assert (event.target_id, event.data["reason"]) == ("lab1", "closed")
+        service_lost = lost["service_lost"]
+        assert (service_lost.target_id, service_lost.data["reason"]) == ("lab1", "closed")
     journal = ("--journal", str(tmp_path / "journal.sqlite3"))
     status, out, err = await run_snyper("export", "--events", "--json", *journal)
     assert (status, err) == (0, "export: 4 rows\n")
