@@ -865,6 +865,12 @@ def test_nothing_is_left_where_it_was_started(shooting_range: Range) -> None:
     assert [name for name in left if not name.endswith(".log") and name != hubs] == ["kept"]
 
 
+# A tab whose socket never comes through.
+UNCONNECTED = """window.WebSocket = class extends WebSocket {
+    constructor(url, ...more) { super(url.replace("_nicegui_ws", "nowhere"), ...more); }
+};"""
+
+
 def test_a_password_is_asked_for(browser: Browser, shooting_range: Range, tmp_path: Path) -> None:
     listen = f"{HOST}:{free_port()}"
     dashboard = Process(
@@ -889,8 +895,12 @@ def test_a_password_is_asked_for(browser: Browser, shooting_range: Range, tmp_pa
         other = context.new_page()
         other.goto("/game")
         expect(other.get_by_role("heading", name="Game", level=1)).to_be_visible()
+        never = context.new_page()
+        never.add_init_script(UNCONNECTED)
+        never.goto("/game")
+        expect(never.get_by_role("heading", name="Game", level=1)).to_be_visible()
         page.get_by_role("button", name="Sign out").click()
-        for signed_out in (page, other):  # also the tab where nobody has clicked
+        for signed_out in (page, other, never):  # also where nobody has clicked, or nothing has connected yet
             expect(signed_out.get_by_role("heading", name="Sign in to the range")).to_be_visible()
         page.goto("/")
         expect(page).to_have_url(f"http://{listen}/login?next=/")

@@ -69,13 +69,14 @@
     if (!on && document.fullscreenElement) document.exitFullscreen();
   }
 
-  // Whoever has signed out in another tab is shown so here: the server refuses this tab's socket from then on.
-  let watched = null;
-  function watchSession() {
-    if (watched === window.socket) return;
-    watched = window.socket;
-    for (const event of ["disconnect", "connect_error"]) watched.on(event, leaveIfSignedOut);
-  }
+  // Whoever has signed out in another tab is shown so here: the server refuses this tab's socket from then on,
+  // which may be before it has ever connected.
+  const WATCH_MS = 100;
+  const watching = setInterval(() => {
+    if (!window.socket) return;
+    clearInterval(watching);
+    for (const event of ["disconnect", "connect_error"]) window.socket.on(event, leaveIfSignedOut);
+  }, WATCH_MS);
 
   async function leaveIfSignedOut() {
     try {
@@ -85,7 +86,7 @@
   }
 
   window.snyper = {
-    ready() { applyTheme(); applySound(); watchSession(); },
+    ready() { applyTheme(); applySound(); },
     heard: play,
     nextTheme() {
       theme = THEMES[(THEMES.indexOf(theme) + 1) % 3];
