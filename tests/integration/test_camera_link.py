@@ -369,7 +369,10 @@ async def test_what_makes_no_camera(options: dict[str, Any], why: str, tmp_path:
 async def test_what_cannot_be_told(tmp_path: Path) -> None:
     """It is said at once, and nothing of it is in the outbox."""
     async with Camera("lane", "gate", hub="127.0.0.1:1", outbox=tmp_path / "outbox") as camera:
-        for wrong in ({"more": b"bytes"}, {"more": float("nan")}, {"more": "x" * 300_000}):
+        deep: list[object] = []
+        for _ in range(31):
+            deep = [deep]
+        for wrong in ({"more": b"bytes"}, {"more": float("nan")}, {"more": "x" * 300_000}, {"more": deep}):
             with pytest.raises((TypeError, ValueError)):
                 await camera.detection(**wrong)
         with pytest.raises(ValueError, match="bytes of pictures"):

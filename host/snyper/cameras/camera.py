@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from platformdirs import user_data_path
 
+from snyper.cameras.intake import MAX_DEPTH
 from snyper.cameras.outbox import MAX_BYTES, Counts, Item, Outbox, Pictures, SetAside
 from snyper.device.retrying import delay_s
 from snyper.services.async_caller import AsyncCaller
@@ -137,8 +138,8 @@ class Camera:
         `vehicle_detections`, `plate_detections`, `processing_time_ms`, whatever else. `captured_at`, which is
         now if left out, is by this computer's clock.
 
-        Raises ValueError, TypeError for what cannot be told, or is more than 16 MiB of pictures and 256 KiB
-        else; OutboxFull where even what is old cannot make way; OSError.
+        Raises ValueError, TypeError for what cannot be told, is nested deeper than 32 levels, or is more than
+        16 MiB of pictures and 256 KiB else; OutboxFull where even what is old cannot make way; OSError.
         """
         pictures = [
             (name, bytes(picture))
@@ -162,7 +163,8 @@ class Camera:
     ) -> str:
         """Tell how a component is, such as `camera` is `healthy`; return its id once it is on the disk.
 
-        Raises ValueError, TypeError for what is no JSON, or more than 256 KiB; OutboxFull, OSError.
+        Raises ValueError, TypeError for what is no JSON, deeper than 32 levels or more than 256 KiB;
+        OutboxFull, OSError.
         """
         health_id = str(uuid.uuid4())
         body = {
@@ -206,6 +208,8 @@ class Camera:
             "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             **body,
         }
+        if _is_deeper(body, MAX_DEPTH):  # or no call would ever carry it
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels, or contains itself")
         if len(json.dumps(body, allow_nan=False)) > MAX_BODY_CHARS:
             raise ValueError(f"all but the pictures has at most {MAX_BODY_CHARS:,} characters")
         await self._in_thread(self._put, kind, item_id, body, pictures)
@@ -334,6 +338,14 @@ def name_of(camera_id: str) -> str:
         if is_target_id(camera_id) and camera_id != "all":
             return camera_id
     return f"camera-{hashlib.sha256(camera_id.encode()).hexdigest()[:12]}"
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Tell whether there are more containers in containers."""
+    if levels == 0:
+        return True
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def _default_path(camera_id: str) -> Path:
