@@ -2,7 +2,8 @@
 
 import pytest
 
-from snyper.cli.mark_keys import Typing, name_of
+from snyper.cli.mark_keys import Typing
+from snyper.client.labels import mark_name
 
 
 @pytest.mark.parametrize(
@@ -43,4 +44,4 @@ def test_keys_and_names(pieces: tuple[str, ...], marks: list[str], shown: str) -
     ],
 )
 def test_the_name_of_what_is_typed(text: str, name: str) -> None:
-    assert name_of(text) == name
+    assert mark_name(text) == name

@@ -11,7 +11,7 @@ from typing import Any
 
 from snyper.cli.output import err
 from snyper.client import HubClient, ProtocolError
-from snyper.shared.stream_spec import MAX_TEXT_BYTES
+from snyper.client.labels import mark_name
 from snyper.system.text import harmless, one_line
 
 HINT = "a key is a mark; Enter, a name and Enter one of that name"
@@ -42,7 +42,7 @@ class Typing:
             elif key.isalnum():
                 self._on_mark(key)
         elif key in _ENTER:
-            name = name_of(self.line)
+            name = mark_name(self.line)
             self._set(None)
             if name:
                 self._on_mark(name)
@@ -84,11 +84,6 @@ class TypedLine:
     def _write(self) -> None:
         err.file.write(f"\r\x1b[K{harmless(self._typed)}")
         err.file.flush()
-
-
-def name_of(text: str) -> str:
-    """Return the name of a mark for what was typed: as much of it as a stream takes."""
-    return one_line(text).strip().encode()[:MAX_TEXT_BYTES].decode(errors="ignore").strip()
 
 
 @contextmanager
@@ -199,6 +194,6 @@ def _take_lines(on_mark: Callable[[str], object]) -> None:
             while data := os.read(_STDIN, 4_096):
                 *lines, waiting = (waiting + data).split(b"\n")
                 for line in lines:
-                    loop.call_soon_threadsafe(on_mark, name_of(line.decode(errors="replace")) or "mark")
+                    loop.call_soon_threadsafe(on_mark, mark_name(line.decode(errors="replace")) or "mark")
 
     threading.Thread(target=read, daemon=True).start()

@@ -11,7 +11,7 @@ from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json, run, warn_of_losses
 from snyper.cli.mark_keys import HINT, TypedLine, marking
 from snyper.cli.output import can_redraw, err, fail, out
-from snyper.client import DEFAULT_HUB, ProtocolError, connect
+from snyper.client import DEFAULT_HUB, connect
 from snyper.client.labels import plural
 from snyper.shared.socket_protocol import ErrorCode
 from snyper.system.files import shown
@@ -169,16 +169,15 @@ class _Marks:
     def mark(self, name: str) -> None:
         """Make one, now."""
         for _, recorder in self._begun:
-            self._tasks.add(task := asyncio.create_task(self._mark(recorder, name, recorder.now_us())))
+            self._tasks.add(task := asyncio.create_task(self._mark(recorder, name)))
             task.add_done_callback(self._tasks.discard)
 
-    async def _mark(self, recorder: "Recorder", name: str, at_us: int) -> None:
-        is_sure = True
-        try:
-            at_us = await self._hub.mark_stream(recorder.name, name)
-        except ProtocolError as error:
-            is_sure = error.code not in (ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
-            alone = "alone" if is_sure else "at least"
+    async def _mark(self, recorder: "Recorder", name: str) -> None:
+        from snyper.recordings.session import put_mark
+
+        error = await put_mark(self._hub, recorder.name, name, recorder)
+        if error is not None:
+            may_be = error.code in (ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
+            alone = "at least" if may_be else "alone"
             said = f"{recorder.name}: {name!r} is in the recording {alone} ({error.message})"
             err.print(one_line(said), soft_wrap=True)
-        recorder.mark(name, at_us, is_sure)

@@ -4,6 +4,8 @@ import re
 import time
 
 from snyper.client.models import CeaseFire
+from snyper.shared.stream_spec import MAX_TEXT_BYTES
+from snyper.system.text import one_line
 
 AWAY = "away"  # of a target that is not connected: no word of the wire
 
@@ -92,3 +94,8 @@ def _part(text: str) -> tuple[int, str]:
 def rest_text(rests_at: object) -> str:
     """Explain what is wrong with a piezo that rests there, and what to do."""
     return f"rests at {rests_at}, not below its threshold: see its wires, or `snyper calibrate`"
+
+
+def mark_name(text: str) -> str:
+    """Return the name of a mark for what was typed: as much of it as a stream takes."""
+    return one_line(text).strip().encode()[:MAX_TEXT_BYTES].decode(errors="ignore").strip()

@@ -16,6 +16,7 @@ from snyper.recordings.continuation import continuation_of, last_recording
 from snyper.recordings.errors import InUse
 from snyper.recordings.recorder import Recorder
 from snyper.recordings.retention import remove_old
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system.files import lock, shown
 
 RETENTION_S = 60.0
@@ -83,6 +84,24 @@ async def record_stream(
                 on_begin(folder, recorder)
             assert reader.spec is not None
             await recorder.put(block, reader.spec, hub.boot_id)
+
+
+async def put_mark(
+    hub: HubClient, stream: str, name: str, recorder: Recorder | None = None
+) -> ProtocolError | None:
+    """Name this instant in a stream, and in its recording, which has it even where the stream takes none.
+    Return why that has it not, or perhaps not. Raises ValueError before the recorder's first block.
+    """
+    at_us = 0 if recorder is None else recorder.now_us()
+    failed: ProtocolError | None = None
+    try:
+        at_us = await hub.mark_stream(stream, name)
+    except ProtocolError as error:
+        failed = error
+    if recorder is not None:
+        is_sure = failed is None or failed.code not in (ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
+        recorder.mark(name, at_us, is_sure)
+    return failed
 
 
 async def keep_within(place: Path, max_age_s: float | None, max_bytes: int | None) -> None:
