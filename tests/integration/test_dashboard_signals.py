@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 
@@ -35,6 +35,8 @@ from tests.integration.harness import wait_until
 from tests.integration.tabs import running_tabs
 
 pytestmark = needs_browser
+
+T = TypeVar("T")
 
 MARKUP = "<img src=x onerror=window.harmed=1>\u202e"
 HEIGHT = "Number(document.querySelector('canvas').dataset.highest)"
@@ -178,6 +180,53 @@ def test_by_keyboard_it_pauses_and_zooms_and_shows_the_mean(desk: Watched, hub: 
         expect(panel(page, "lab3/wave")).to_have_count(0)
         wait_until(lambda: not lab.is_read, "nobody reads it any more")
     desk.is_fine()
+
+
+def test_a_key_marks_what_is_shown_and_recorded(
+    desk: Watched, hub: HubProcess, dashboard_folder: Path
+) -> None:
+    """With the name in the field, for everybody who reads the stream; and in one that takes none, in its
+    recording alone.
+    """
+    with source(hub.address, "lab13"):
+        with source(hub.address, "lab14"):
+            page = open_page(desk, "lab13/wave", "lab14/wave")
+            record(page, "lab13/wave")
+            record(page, "lab14/wave")
+            page.keyboard.press("k")
+            expect(canvas(page, "lab13/wave")).to_have_attribute("data-marks", "1")
+            expect(canvas(page, "lab14/wave")).to_have_attribute("data-marks", "1")
+            assert in_a_thread(next_mark(hub.address, "lab13/wave")) == "mark"
+            field = page.get_by_label("Name of marks")
+            field.fill("door opened by k")
+            field.press("Enter")
+            expect(canvas(page, "lab13/wave")).to_have_attribute("data-marks", "2")
+            expect(canvas(page, "lab14/wave")).to_have_attribute("data-marks", "2")
+        expect(panel(page, "lab14/wave")).to_contain_text("Its source is away")
+        field.fill(f" {MARKUP}")
+        page.get_by_role("button", name="Mark", exact=True).click()
+        expect(canvas(page, "lab13/wave")).to_have_attribute("data-marks", "3")
+        said = page.get_by_role("alert").filter(has_text="in lab14/wave: ")
+        expect(said).to_contain_text("Its recording has it.")
+        for name in ("lab13/wave", "lab14/wave"):
+            page.get_by_role("button", name=f"End the recording of {name}").click()
+            expect(panel(page, name).locator(".recording")).to_have_count(0)
+        for name in ("lab13", "lab14"):
+            [folder] = (dashboard_folder / "recordings").glob(f"*-{name}-wave")
+            with open_recording(folder) as recording:
+                first, second, third = (mark.name for mark in recording.marks)
+            assert (first, second) == ("mark", "door opened by k")
+            assert third.startswith("<img src=x")
+        assert page.evaluate("window.harmed ?? null") is None
+    desk.is_fine()
+
+
+async def next_mark(hub: str, name: str) -> str:
+    async with connect(hub) as client:
+        async for block in client.read_stream(name, history="10s"):
+            for mark in block.marks:
+                return mark.name
+    raise AssertionError("the stream has ended")
 
 
 def test_names_and_units_stay_text(desk: Watched, hub: HubProcess) -> None:
@@ -330,10 +379,10 @@ async def write_recording(place: Path, hub: str, stream: str, from_s: int, to_s:
             await recorder.put(block, SPEC, boot_id)
 
 
-def in_a_thread(work: Coroutine[Any, Any, None]) -> None:
+def in_a_thread(work: Coroutine[Any, Any, T]) -> T:
     """Wait for it in a loop of its own: this thread has the browser's."""
     with ThreadPoolExecutor(1) as threads:
-        threads.submit(asyncio.run, work).result()
+        return threads.submit(lambda: asyncio.run(work)).result()
 
 
 def test_what_was_recorded_is_seen_before_what_comes(

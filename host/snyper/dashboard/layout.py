@@ -45,6 +45,7 @@ _SHORTCUTS = (
     ("F", "game on the whole screen"),
     ("P", "signals: pause, go on"),
     ("R", "signals: rolling mean and deviation"),
+    ("K", "signals: a mark in all streams that are shown"),
     ("+ -", "signals: less time, more"),
     ("← →", "signals: earlier, later; a large picture: newer, older"),
     ("/", "cameras: look for a plate"),

@@ -10,7 +10,7 @@ from snyper.client import HubClient
 from snyper.client.labels import plural
 from snyper.dashboard.signal_feed import problem_of
 from snyper.recordings import Recorder
-from snyper.recordings.session import only_recorder, record_stream
+from snyper.recordings.session import only_recorder, put_mark, record_stream
 from snyper.shared.socket_protocol import ProtocolError
 from snyper.system import steady
 from snyper.system.files import shown
@@ -97,6 +97,13 @@ class SignalRecorders:
             running.task.cancel()
             await asyncio.wait((running.task,))
         return running
+
+    async def mark(self, name: str, mark: str) -> ProtocolError | None:
+        """Name this instant in a stream, and in its recording where it is recorded. Return why the stream has
+        not that mark, or perhaps not.
+        """
+        running = self.running.get(name)
+        return await put_mark(self._hub, name, mark, None if running is None else running.recorder)
 
     async def close(self) -> None:
         """End all."""

@@ -421,7 +421,7 @@ export default {
   components: { Plot, Picture },
   data() {
     // The time that is seen of all streams, and of each recording that is open.
-    return { state: null, live: { span_s: 10, to_us: null }, views: {}, wholes: {}, arrays: null, isFirst: true, isRolling: false, find: "", abouts: {} };
+    return { state: null, live: { span_s: 10, to_us: null }, views: {}, wholes: {}, arrays: null, isFirst: true, isRolling: false, find: "", mark: "", abouts: {} };
   },
   computed: {
     spanAt() {
@@ -562,6 +562,9 @@ export default {
       this.isRolling = !this.isRolling;
       this.tell({ act: "rolling", on: this.isRolling });
     },
+    putMark() {
+      if (this.state?.shown.length) this.tell({ act: "mark", name: this.mark });
+    },
     download(one) {
       const edges = this.plot(one.name)?.edges();
       if (!edges) return;
@@ -577,6 +580,7 @@ export default {
       const one = panel && this.state.opened.find((each) => each.name === panel.dataset.recording);
       if (event.key === "p") this.pause();
       else if (event.key === "r") this.roll();
+      else if (event.key === "k") this.putMark();
       else if (event.key === "+") this.zoom(-1, one);
       else if (event.key === "-") this.zoom(1, one);
       else if (event.key === "ArrowLeft") this.step(-0.25, one);
@@ -615,6 +619,10 @@ export default {
             <button type="button" class="button ghost" aria-label="Later" title="Later: →" :disabled="!isPaused" @click="step(0.25)"><span v-html="pictures.later"></span></button>
           </div>
           <button type="button" class="button" :aria-pressed="String(isRolling)" title="Rolling mean and deviation: R" @click="roll">Rolling mean</button>
+          <form class="mark" @submit.prevent="putMark">
+            <input v-model="mark" maxlength="48" placeholder="mark" autocomplete="off" aria-label="Name of marks" />
+            <button type="submit" class="button" title="Name this instant in all streams that are shown: K">Mark</button>
+          </form>
         </div>
         <p v-else class="hint">Choose a stream, or several.</p>
         <section v-for="one in state.shown" :key="one.name" class="panel signal" :aria-label="one.name" :data-live="String(one.live)">

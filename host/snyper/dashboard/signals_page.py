@@ -7,6 +7,7 @@ from typing import Any
 
 from nicegui import Client, ui
 
+from snyper.client.labels import mark_name
 from snyper.dashboard import widgets
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.frames import IDLE_S, Frames, Said
@@ -32,6 +33,7 @@ MOST_SHOWN = 6  # in one tab
 MOST_LISTED = 200
 FRAME_S = 1 / 30
 MAX_US = 1 << 60
+MARK = "mark"  # the name of one that is given none
 
 
 class SignalsPage:
@@ -89,6 +91,8 @@ class SignalsPage:
             self._before = None if said.get("before") is None else int(said["before"])
         elif act == "delete":
             return self._delete(int(said["index"]))
+        elif act == "mark":
+            return self._mark(mark_name(str(said.get("name"))) or MARK)
         if act == "record":
             return self._record(str(said.get("name")), is_on=said.get("on") is True)
         return None
@@ -167,6 +171,16 @@ class SignalsPage:
             widgets.notice(self._client, f"{name}: {ended.figures()}", where, good=True)
         self._state_s = 0.0
         self._frames.hurry()
+
+    async def _mark(self, mark: str) -> None:
+        """Put a mark into each stream that is shown, and into those of them that are recorded."""
+        recorders, names = self._feed.recorders, self._streams()
+        errors = await asyncio.gather(*(recorders.mark(name, mark) for name in names))
+        for name, error in zip(names, errors, strict=True):
+            if error is not None:
+                words = f"No mark {mark!r} in {name}: {error.message or error.code}"
+                kept = "Its recording has it." if name in recorders.running else ""
+                widgets.notice(self._client, words, kept)
 
     async def _delete(self, index: int) -> None:
         with self._client.layout, ui.dialog() as dialog, widgets.box("form", "sheet"):
