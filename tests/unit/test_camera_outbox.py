@@ -1,5 +1,6 @@
 """The outbox of a camera: what is in it outlives everything, and what goes first when it is full."""
 
+import sqlite3
 import subprocess
 import sys
 from contextlib import suppress
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.cameras.outbox import MIN_BYTES, Outbox
+from snyper.cameras.outbox import MIN_BYTES, Item, Outbox
 from snyper.device.errors import OutboxLocked
 
 PICTURE = bytes(range(256)) * 400
@@ -175,6 +176,52 @@ def test_a_damaged_file_is_put_beside(tmp_path: Path, caplog: pytest.LogCaptureF
     assert "is damaged" in caplog.text
     assert added(outbox, "a") == 1
     assert [one.read_bytes()[:11] for one in tmp_path.glob("outbox.damaged-*")] == [b"no database"]
+
+
+def test_what_is_damaged_later_costs_only_what_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All before and after it is told, in its order, under its number."""
+    path = tmp_path / "outbox"
+    outbox = Outbox(path)
+    all_of_them = [f"{number:03}" for number in range(300)]
+    for name in all_of_them:
+        added(outbox, name, text="x" * 3_000)
+    outbox.conclude([1], {2: "no"})
+    outbox.close()
+    with path.open("r+b") as file:
+        for page in range(path.stat().st_size // 4_096 // 2, path.stat().st_size // 4_096 // 2 + 8):
+            file.seek(page * 4_096)
+            file.write(b"\xee" * 4_096)
+    outbox = Outbox(path)
+    found: list[Item] = []
+    while more := outbox.take(found[-1].seq + 1 if found else 0, 1 << 62, 16, 1 << 20):
+        found += more
+    left = [item.id for item in found]
+    assert left == sorted(left)
+    assert set(all_of_them[2:50] + all_of_them[-50:]) <= set(left)
+    assert len(left) > 270
+    assert all(item.seq == int(item.id) + 1 for item in found)
+    assert [one.reason for one in outbox.set_aside()] == ["no"]
+    assert outbox.counts()[:3] == (len(left), 1, 1)
+    assert added(outbox, "new") == 301
+    assert "is damaged" in caplog.text
+    assert len(list(tmp_path.glob("outbox.damaged-*"))) >= 1
+
+
+def test_an_item_that_is_no_json(tmp_path: Path) -> None:
+    path = tmp_path / "outbox"
+    outbox = Outbox(path)
+    for name in "abcd":
+        added(outbox, name)
+    outbox.close()
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE items SET body = '{' WHERE id = 'b'")
+        database.execute("UPDATE items SET body = CAST(X'22FF22' AS TEXT) WHERE id = 'd'")
+    database.close()
+    outbox = Outbox(path)
+    assert names(outbox) == ["a", "c"]
+    assert added(outbox, "e") == 5
 
 
 def test_a_place_where_nothing_can_be(tmp_path: Path) -> None:

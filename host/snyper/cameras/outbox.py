@@ -9,9 +9,10 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from snyper.device.database import transaction
 from snyper.device.errors import OutboxFull, OutboxLocked
@@ -34,7 +35,10 @@ CREATE TABLE IF NOT EXISTS pictures (
 );
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+_PICTURES = "SELECT name, content FROM pictures WHERE seq = ? ORDER BY at"
 Pictures = Sequence[tuple[str, bytes]]  # with the name of the field that each is of
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Item(NamedTuple):
@@ -67,10 +71,29 @@ class Counts(NamedTuple):
     dropped_records: int
 
 
+def _over_damage(
+    method: Callable[Concatenate["Outbox", P], T],
+) -> Callable[Concatenate["Outbox", P], T]:
+    """Return a method that goes on in a new file where the outbox turns out to be damaged."""
+
+    @wraps(method)
+    def go_on(outbox: "Outbox", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(outbox, *args, **kwargs)
+        except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
+            if not _is_damage(error):
+                raise
+            outbox._begin_anew()
+        return method(outbox, *args, **kwargs)
+
+    return go_on
+
+
 class Outbox:
     """The outbox in the file `path`, which is made, with its folder, and takes up to `max_bytes` on the disk.
 
-    One process at a time has it. A file that is damaged is put beside, and a new one begun.
+    One process at a time has it. A file that is damaged, as it is opened or later, is put beside, and a new
+    one begun with all that can be read of it.
 
     Raises OutboxLocked where another has it; OSError for a file or a folder that cannot be used; ValueError
     for less than MIN_BYTES.
@@ -87,15 +110,15 @@ class Outbox:
         try:
             self._open()
         except sqlite3.DatabaseError as error:
-            if _code_of(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            if not _is_damage(error):
                 raise self._explained(error) from error
-            self._put_beside()
-            self._open()
+            self._begin_anew()
 
     def close(self) -> None:
         """Close it."""
         self._database.close()
 
+    @_over_damage
     def add(self, kind: str, item_id: str, body: Mapping[str, Any], pictures: Pictures = ()) -> int:
         """Add a thing, and return its `seq`: it is on the disk then. Where there is no room even so its own
         pictures are left out.
@@ -117,6 +140,7 @@ class Outbox:
             return self.last_seq
         raise OutboxFull(f"the disk is full: {self.path} takes nothing more")
 
+    @_over_damage
     def take(self, first: int, last: int, max_items: int, max_bytes: int) -> list[Item]:
         """Return what waits from `first` to `last`, the oldest first: at least one, if there is one, and so
         many as are at most `max_bytes`.
@@ -129,9 +153,7 @@ class Outbox:
         found: list[Item] = []
         left = max_bytes
         for seq, item_id, kind, text in rows:
-            pictures = self._database.execute(
-                "SELECT name, content FROM pictures WHERE seq = ? ORDER BY at", (seq,)
-            ).fetchall()
+            pictures = self._database.execute(_PICTURES, (seq,)).fetchall()
             size = len(text) + sum(len(content) for _, content in pictures)
             if found and size > left:
                 break
@@ -139,6 +161,7 @@ class Outbox:
             found.append(Item(seq, item_id, kind, json.loads(text), pictures, size))
         return found
 
+    @_over_damage
     def conclude(self, told: Iterable[int], refused: Mapping[int, str]) -> None:
         """Remove what was told, and set aside what was refused for good, with the reasons.
 
@@ -162,6 +185,7 @@ class Outbox:
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
+    @_over_damage
     def set_aside(self, limit: int = 100) -> list[SetAside]:
         """Return what was refused, at most so many, the newest first."""
         rows = self._database.execute(
@@ -170,6 +194,7 @@ class Outbox:
         )
         return [SetAside(item_id, kind, json.loads(text), reason) for item_id, kind, text, reason in rows]
 
+    @_over_damage
     def try_again(self) -> int:
         """Have all that was refused wait again, at its place; return how many that are. Raises OSError."""
         try:
@@ -177,6 +202,7 @@ class Outbox:
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
+    @_over_damage
     def counts(self) -> Counts:
         """Count what is there, and what was."""
         [[waiting]] = self._database.execute("SELECT count(*) FROM items WHERE reason IS NULL")
@@ -189,7 +215,13 @@ class Outbox:
     # ---
 
     def _open(self) -> None:
-        database = sqlite3.connect(self.path, isolation_level=None, timeout=0, check_same_thread=False)
+        self._database = self._connected(self.path)
+        [[self.last_seq]] = self._database.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'"
+        )
+
+    def _connected(self, path: Path) -> sqlite3.Connection:
+        database = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
         try:
             # Nobody else has it, and so it needs no shared memory: this fails where somebody does.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -200,28 +232,79 @@ class Outbox:
             database.execute(f"PRAGMA wal_autocheckpoint = {_SPARE_BYTES // _PAGE_BYTES // 2}")
             database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
             database.execute(f"PRAGMA max_page_count = {self._max_bytes // _PAGE_BYTES}")
-            [[self.last_seq]] = database.execute(
-                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'"
-            )
         except BaseException:
             database.close()
             raise
-        self._database = database
-        self.path.chmod(0o600)
+        path.chmod(0o600)
+        return database
 
-    def _put_beside(self) -> None:
+    def _begin_anew(self) -> None:
+        """Put the file beside, and go on in a new one with what can be read of it. Raises OSError."""
+        if hasattr(self, "_database"):
+            self._database.close()
+        last_seq, damaged = self.last_seq, self._put_beside()
+        self._open()
+        try:
+            with contextlib.closing(self._connected(damaged)) as old:
+                self._take_over(old)
+        except sqlite3.Error:
+            pass  # nothing of it can be read
+        # What is under way goes by its number, which nothing else may have.
+        self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
+        self.last_seq = max(last_seq, self.last_seq)
+        self._database.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", (self.last_seq,))
+
+    def _take_over(self, old: sqlite3.Connection) -> None:
+        """Take over what can be read, in its order: from each end of the file up to where it is damaged."""
+        found: set[int] = set()
+        for order in ("ASC", "DESC"):
+            with contextlib.suppress(sqlite3.Error):
+                for (seq,) in old.execute(f"SELECT seq FROM items NOT INDEXED ORDER BY seq {order}"):
+                    found.add(seq)
+        taken = 0
+        for seq in sorted(found):
+            try:
+                [row] = old.execute("SELECT id, kind, body, reason FROM items WHERE seq = ?", (seq,))
+                item_id, kind, text, reason = row
+                json.loads(text)
+            except (sqlite3.Error, ValueError):
+                continue
+            try:
+                pictures = old.execute(_PICTURES, (seq,)).fetchall()
+            except sqlite3.Error:
+                pictures = []
+            taken += self._insert(kind, item_id, text, pictures, 0, seq, reason) or self._insert(
+                kind, item_id, text, (), len(pictures), seq, reason
+            )
+        with contextlib.suppress(sqlite3.Error):
+            for name, value in old.execute("SELECT name, value FROM counts").fetchall():
+                self._count(name, value)
+        _log.error("of the damaged outbox %d things could be read: they are told", taken)
+
+    def _put_beside(self) -> Path:
         beside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
         _log.error("the outbox %s is damaged: it is now %s, and a new one begun", self.path, beside.name)
         for end in ("", "-wal", "-journal"):
             with contextlib.suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + end).rename(beside.with_name(beside.name + end))
+        return beside
 
-    def _insert(self, kind: str, item_id: str, text: str, pictures: Pictures, left_out: int = 0) -> bool:
+    def _insert(
+        self,
+        kind: str,
+        item_id: str,
+        text: str,
+        pictures: Pictures,
+        left_out: int = 0,
+        seq: int | None = None,
+        reason: str | None = None,
+    ) -> bool:
         """Insert an item, and tell whether there was room. Raises OSError."""
         try:
             with transaction(self._database):
                 seq = self._database.execute(
-                    "INSERT INTO items (id, kind, body) VALUES (?, ?, ?)", (item_id, kind, text)
+                    "INSERT INTO items (seq, id, kind, body, reason) VALUES (?, ?, ?, ?, ?)",
+                    (seq, item_id, kind, text, reason),
                 ).lastrowid
                 assert seq is not None
                 self._database.executemany(
@@ -305,3 +388,12 @@ class Outbox:
 def _code_of(error: sqlite3.Error) -> int:
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF  # without what says it more exactly
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tell whether an error, or that which it explains, is of a file that is damaged."""
+    found = error.__cause__ if isinstance(error, OSError) else error
+    if not isinstance(found, sqlite3.Error):
+        return isinstance(found, json.JSONDecodeError)
+    is_text = isinstance(found, sqlite3.OperationalError) and "decode to UTF-8" in str(found)
+    return is_text or _code_of(found) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
