@@ -32,7 +32,7 @@ MASTER = "the key that may do all"
 KEYS = {
     "viewer": ["watch"],
     "gate": ["send=gate/*", "watch=gate/*"],
-    "anna": ["search=gate/*", "export=gate/*", "delete=gate/*", "watch=yard"],
+    "anna": ["search=@gates", "export=@gates", "delete=gate/*", "watch=yard"],
     "auditor": ["log"],
     "editor": ["rules=yard"],
     "nobody": ["send=nothing"],
@@ -72,6 +72,8 @@ def keyed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("keys")
     arguments = with_database(request)
     keys = {"key": MASTER}
+    (folder / "cameras").mkdir()
+    (folder / "cameras" / "keys.toml").write_text('[groups]\ngates = ["gate/*"]\n')
     for name, scopes in KEYS.items():
         options = [option for scope in scopes for option in ("--may", scope)]
         made = snyper("add-key", str(folder / "cameras"), name, *options)
@@ -271,6 +273,18 @@ def until_status(keyed: Keyed, key: str, statuses: set[int]) -> None:
         assert time.monotonic() < until_time, f"it should be one of {statuses}"
 
 
+def test_a_group_that_changes(keyed: Keyed) -> None:
+    file = keyed.gateway.folder / "keys.toml"
+    before = file.read_text()
+    file.write_text(before.replace('"gates" = ["gate/*"]', '"gates" = ["gate/1"]'))
+    try:
+        until_time = time.monotonic() + DEADLINE_S
+        while len(keyed.get("anna", "/api/records")["records"]) > 1:
+            assert time.monotonic() < until_time
+    finally:
+        file.write_text(before)
+
+
 def test_a_file_that_cannot_be_read_changes_nothing(keyed: Keyed) -> None:
     file = keyed.gateway.folder / "keys.toml"
     before = file.read_text()
@@ -309,12 +323,16 @@ def test_the_commands(tmp_path: Path) -> None:
         ("viewer", "--may", "watch="),
         ("viewer",),
         ("key", "--may", "watch"),
+        ("groups", "--may", "watch"),
         ("two words", "--may", "watch"),
     ):
         assert snyper("add-key", folder, *wrong).returncode == 2
     added = snyper("add-key", folder, "lane", "--may", "send=lane", "--may", "send=[red]/*", "--may", "watch")
     assert added.stderr == "lane may send lane [red]/*, watch\n"
     assert snyper("add-key", folder, "lane", "--may", "watch").returncode == 1
+    refused = snyper("add-key", folder, "desk", "--may", "watch=@yard")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "there is no group @yard" in refused.stderr
     listed = json.loads(snyper("keys", folder, "--json").stdout)
     assert listed == [{"name": "lane", "send": ["lane", "[red]/*"], "watch": ["*"]}]
     shown = snyper("keys", folder).stdout

@@ -7,10 +7,11 @@ from snyper.cameras.grants import (
     Forbidden,
     Grant,
     Grants,
-    grants_text,
+    KeysFile,
     is_among,
+    keys_text,
     parsed_scopes,
-    read_grants,
+    read_keys,
 )
 
 NAMES = ("viewer", "with blanks", 'with "quotes" \\ and \n lines', "ประตู", "\x7f", "[a.b]", "'")
@@ -23,8 +24,10 @@ def test_what_is_written_is_read() -> None:
     }
     grants["hub's"] = Grant({"send": ("yard",)})
     grants["empty"] = Grant({"log": ()})
-    assert read_grants(grants_text(grants)) == grants
-    assert read_grants("") == {}
+    grants["groups'"] = Grant({"watch": ("@a b", "@'")})
+    file = KeysFile(grants, {"a b": ("gate/*", "ประตู"), "'": ()})
+    assert read_keys(keys_text(file)) == file
+    assert read_keys("") == KeysFile()
 
 
 @pytest.mark.parametrize(
@@ -38,13 +41,18 @@ def test_what_is_written_is_read() -> None:
         ("[a]\nwatch = ['" + "x" * 200 + "']", "no id"),
         ("[a]\nsha256 = 'ABC'", "sha256 of a is 64 digits"),
         ("[a]\nsha256 = 7", "sha256 of a is 64 digits"),
+        ("groups = 1", "groups is no table"),
+        ("[groups]\na = 'lane'", "a of groups is a list"),
+        ("[groups]\na = ['@b']\nb = ['lane']", "names another"),
+        ("[a]\nwatch = ['@yard']", "no group @yard: .groups. has none"),
+        ("[groups]\nyard = []\n[a]\nwatch = ['@Yard']", "no group @Yard: .groups. has yard"),
         ("not toml", "no TOML"),
         ("".join(f"[k{number}]\n" for number in range(1_001)), "more than 1,000 keys"),
     ],
 )
 def test_what_is_no_file_of_keys(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        read_grants(text)
+        read_keys(text)
 
 
 def test_scopes_as_people_write_them() -> None:
@@ -63,6 +71,14 @@ def test_a_key_without_a_grant_may_do_all_and_one_with_an_empty_one_nothing() ->
         assert grants.among("other", scope) is None
         with pytest.raises(Forbidden, match=f"the key none may not {scope}"):
             grants.among("none", scope)
+
+
+def test_a_group_stands_for_its_cameras() -> None:
+    text = "[groups]\nyard = ['a', 'b/*']\n[k]\nwatch = ['@yard', 'c']\nsend = ['@yard']"
+    file = read_keys(text)
+    assert file.grants["k"].scopes["watch"] == ("@yard", "c")
+    assert file.resolved()["k"].scopes == {"watch": ("a", "b/*", "c"), "send": ("a", "b/*")}
+    assert "groups" not in file.grants
 
 
 def test_which_cameras_are_named() -> None:

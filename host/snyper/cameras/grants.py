@@ -1,15 +1,18 @@
 """Grants: what a key may do with the cameras, and with which. They are read from TOML. Pure.
 
+[groups]
+entrances = ["gate/*", "yard"]
+
 [viewer]
 sha256 = "…"            # of the key
 watch = ["*"]
-search = ["gate/*", "yard"]
+search = ["@entrances", "lane"]
 """
 
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from snyper.cameras.records import MAX_NAME_CHARS, CamerasError
 
@@ -20,6 +23,8 @@ EVERY = "*"
 FILE = "keys.toml"
 MAX_KEYS = 1_000
 _MAX_CAMERAS = 10_000  # that one scope of a key names
+GROUPS = "groups"  # the table that is no key
+GROUP = "@"  # before the name of one
 _DIGEST = "sha256"
 _HEX_CHARS = 64
 
@@ -30,12 +35,46 @@ class Forbidden(CamerasError):
 
 @dataclass(frozen=True)
 class Grant:
-    """A key's grant: for each scope the cameras, each by its id or, with `*` at the end, by how ids begin.
-    `digest` is the SHA-256 of the key in hex, "" for a key that somebody else proves, such as a hub's.
+    """A key's grant: for each scope the cameras, each by its id or, with `*` at the end, by how ids begin; in
+    the file also, after `@`, by the name of a group. `digest` is the SHA-256 of the key in hex, "" for a key
+    that somebody else proves, such as a hub's.
     """
 
     scopes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     digest: str = ""
+
+
+@dataclass
+class KeysFile:
+    """The content of a file of keys: `groups` of cameras by name, and the grants of keys by name."""
+
+    grants: dict[str, Grant] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def cameras_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return names with those of its cameras in place of each group. Raises ValueError for a group that
+        is none.
+        """
+        found: list[str] = []
+        for name in names:
+            if not name.startswith(GROUP):
+                found.append(name)
+            elif name[len(GROUP) :] in self.groups:
+                found += self.groups[name[len(GROUP) :]]
+            else:
+                raise ValueError(
+                    f"there is no group {name}: [{GROUPS}] has {', '.join(self.groups) or 'none'}"
+                )
+        return tuple(found)
+
+    def resolved(self) -> dict[str, Grant]:
+        """Return the grants with cameras alone, no groups. Raises ValueError for a group that is none."""
+        return {
+            name: replace(
+                grant, scopes={scope: self.cameras_of(cameras) for scope, cameras in grant.scopes.items()}
+            )
+            for name, grant in self.grants.items()
+        }
 
 
 class Grants:
@@ -84,32 +123,45 @@ def is_among(camera_id: str, names: Iterable[str]) -> bool:
     )
 
 
-def read_grants(text: str) -> dict[str, Grant]:
-    """Read grants, a table of TOML for each key. Raises ValueError with what is wrong."""
+def read_keys(text: str) -> KeysFile:
+    """Read keys, a table of TOML for each, and the groups. Raises ValueError with what is wrong."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"it is no TOML: {error}") from None
     if len(tables) > MAX_KEYS:
         raise ValueError(f"there are more than {MAX_KEYS:,} keys")
-    return {name: _grant(name, table) for name, table in tables.items()}
+    groups = tables.pop(GROUPS, {})
+    if not isinstance(groups, Mapping):
+        raise ValueError(f"{GROUPS} is no table: write [{GROUPS}]")
+    file = KeysFile(
+        {name: _grant(name, table) for name, table in tables.items()},
+        {name: _cameras(GROUPS, name, cameras) for name, cameras in groups.items()},
+    )
+    if any(name.startswith(GROUP) for cameras in file.groups.values() for name in cameras):
+        raise ValueError(f"a group in [{GROUPS}] names another: it has cameras alone")
+    file.resolved()
+    return file
 
 
-def grants_text(grants: Mapping[str, Grant]) -> str:
-    """Return grants as TOML, which `read_grants` reads."""
+def keys_text(file: KeysFile) -> str:
+    """Return keys and groups as TOML, which `read_keys` reads."""
     lines: list[str] = []
-    for name, grant in grants.items():
+    if file.groups:
+        lines += [f"[{GROUPS}]"]
+        lines += [f"{_quoted(name)} = {_list_text(cameras)}" for name, cameras in file.groups.items()]
+        lines.append("")
+    for name, grant in file.grants.items():
         lines += [f"[{_quoted(name)}]"]
         lines += [f"{_DIGEST} = {_quoted(grant.digest)}"] if grant.digest else []
-        lines += [
-            f"{scope} = [{', '.join(map(_quoted, cameras))}]" for scope, cameras in grant.scopes.items()
-        ]
+        lines += [f"{scope} = {_list_text(cameras)}" for scope, cameras in grant.scopes.items()]
         lines.append("")
     return "\n".join(lines)
 
 
 def parsed_scopes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return scopes that people write as `watch`, of every camera, and `send=lane`. Raises ValueError."""
+    """Return scopes that people write as `watch`, of every camera, and `send=lane` or, of a group,
+    `send=@yard`. Raises ValueError."""
     scopes: dict[str, tuple[str, ...]] = {}
     for one in given:
         scope, equals, camera = one.partition("=")
@@ -141,6 +193,10 @@ def _cameras(name: str, scope: str, given: object) -> tuple[str, ...]:
         if not isinstance(one, str) or not 0 < len(one) <= MAX_NAME_CHARS + 1:
             raise ValueError(f"{scope} of {name} has a camera that is no id: {one!r}")
     return tuple(given)
+
+
+def _list_text(names: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, names))}]"
 
 
 def _is_digest(text: str) -> bool:

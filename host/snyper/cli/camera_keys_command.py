@@ -12,7 +12,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from snyper.cameras.grants import EVERY, FILE, SCOPES, Grant, grants_text, parsed_scopes, read_grants
+from snyper.cameras.grants import (
+    EVERY,
+    FILE,
+    GROUPS,
+    SCOPES,
+    Grant,
+    KeysFile,
+    keys_text,
+    parsed_scopes,
+    read_keys,
+)
 from snyper.cli.commands import Json
 from snyper.cli.help_page import App
 from snyper.cli.output import err, fail, out
@@ -23,7 +33,7 @@ from snyper.system.streams import print_json
 from snyper.system.text import one_line
 
 _LOCK = "keys.lock"
-_TAKEN = "key"  # what the key in SNYPER_SERVICE_KEY is called in the log
+_TAKEN = ("key", GROUPS)  # what the key in SNYPER_SERVICE_KEY is called in the log; a table of the file
 _SECRET_BYTES = 32
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="That of `--cameras`.", file_okay=False)]
@@ -33,8 +43,8 @@ May = Annotated[
     typer.Option(
         "--may",
         metavar="SCOPE[=CAMERA]",
-        help=f"What it may do, of {', '.join(SCOPES)}: with every camera, with CAMERA, or with those that"
-        " begin so (`gate/*`). May be repeated.",
+        help=f"What it may do, of {', '.join(SCOPES)}: with every camera, with CAMERA, with those that"
+        " begin so (`gate/*`), or with a group of keys.toml (`@yard`). May be repeated.",
     ),
 ]
 
@@ -57,21 +67,26 @@ def add_key(
     """Make a key that may do some things with the cameras of a gateway, and print it: nobody can look it up
     again. A running gateway that asks for a key takes it within a second, another at its next start.
     """
-    if not is_target_id(name) or name == _TAKEN:
+    if not is_target_id(name) or name in _TAKEN:
         fail(f"{one_line(name)} cannot be the name of a key: take another, such as viewer", EXIT_USAGE)
     try:
         scopes = parsed_scopes(may)
     except ValueError as error:
         fail(f"--may: {one_line(str(error))}", EXIT_USAGE)
     key = secrets.token_urlsafe(_SECRET_BYTES)
-    with _changing(folder) as grants:
-        if name in grants and grants[name].digest:
+    with _changing(folder) as file:
+        if name in file.grants and file.grants[name].digest:
             fail(f"there is a key {name} already: `snyper cameras revoke-key` takes it back", EXIT_FAILED)
+        try:
+            for cameras in scopes.values():
+                file.cameras_of(cameras)
+        except ValueError as error:
+            fail(one_line(f"--may: {error} in {shown(folder / FILE)}"), EXIT_FAILED)
         if output is not None:
             if output.exists():
                 fail(f"{shown(output)} is there already: name a new file", EXIT_FAILED)
             write_private(output, key.encode() + b"\n")
-        grants[name] = Grant(scopes, hashlib.sha256(key.encode()).hexdigest())
+        file.grants[name] = Grant(scopes, hashlib.sha256(key.encode()).hexdigest())
     if output is None:
         print(key)
     err.print(f"{name} may {_words(scopes)}", markup=False, highlight=False)
@@ -79,15 +94,15 @@ def add_key(
 
 def revoke_key(folder: Folder, name: KeyName) -> None:
     """Revoke a key, and what was granted to that name: a running gateway cuts who has it within a second."""
-    with _changing(folder) as grants:
-        if grants.pop(name, None) is None:
+    with _changing(folder) as file:
+        if file.grants.pop(name, None) is None:
             fail(one_line(f"there is no key {name} in {shown(folder / FILE)}"), EXIT_FAILED)
     err.print(f"{one_line(name)} is revoked", markup=False, highlight=False)
 
 
 def list_keys(folder: Folder, as_json: Json = False) -> None:
     """List the keys and what each may do, never what they are."""
-    grants = _read(folder)
+    grants = _read(folder).grants
     if as_json:
         print_json([{"name": name, **grant.scopes} for name, grant in grants.items()])
         return
@@ -107,8 +122,8 @@ def _words(scopes: Mapping[str, Sequence[str]]) -> str:
 
 
 @contextmanager
-def _changing(folder: Path) -> Iterator[dict[str, Grant]]:
-    """Let a block change the grants of a folder, one process at a time; end the command where they cannot
+def _changing(folder: Path) -> Iterator[KeysFile]:
+    """Let a block change the keys of a folder, one process at a time; end the command where they cannot
     be read or written.
     """
     try:
@@ -116,19 +131,19 @@ def _changing(folder: Path) -> Iterator[dict[str, Grant]]:
         number = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, PRIVATE)
         try:
             lock(number, waits=True)
-            grants = _read(folder)
-            yield grants
-            write_private(folder / FILE, grants_text(grants).encode())
+            file = _read(folder)
+            yield file
+            write_private(folder / FILE, keys_text(file).encode())
         finally:
             os.close(number)
     except OSError as error:
         fail(one_line(f"{shown(folder / FILE)} cannot be changed: {error}"), EXIT_FAILED)
 
 
-def _read(folder: Path) -> dict[str, Grant]:
+def _read(folder: Path) -> KeysFile:
     try:
-        return read_grants((folder / FILE).read_text(encoding="utf-8"))
+        return read_keys((folder / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return KeysFile()
     except (OSError, ValueError) as error:
         fail(one_line(f"{shown(folder / FILE)}: {error}"), EXIT_FAILED)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from snyper.cameras.grants import SEND, Grant, Grants, read_grants
+from snyper.cameras.grants import SEND, Grant, Grants, read_keys
 
 _POLL_S = 0.5  # between two looks at the file
 _log = logging.getLogger("snyper")
@@ -55,7 +55,7 @@ class CameraKeys(Grants):
         content = b"" if stamp == "none" else self._file.read_bytes()  # where that fails it is tried again
         self._stamp = stamp
         try:
-            grants = read_grants(content.decode("utf-8"))
+            grants = read_keys(content.decode("utf-8")).resolved()
         except ValueError as error:  # UnicodeDecodeError is one
             raise ValueError(f"{self._file}: {error}") from None
         names = {grant.digest: name for name, grant in grants.items() if grant.digest}
