@@ -1,7 +1,9 @@
 """Pictures of cameras: judged, kept, made small; whatever may come as one."""
 
+import asyncio
 import base64
 import io
+import signal
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -60,6 +62,23 @@ async def test_what_cannot_be_decoded_costs_nobody_else_a_thumbnail(cameras: Cam
     other, _ = await keep(cameras, png(41, 30))
     assert other is not None
     assert await cameras.thumbnail(other.name) is not None
+
+
+async def test_who_dies_over_one_of_several_thumbnails_costs_none_of_the_others(cameras: Cameras) -> None:
+    first, _ = await keep(cameras, png(40, 30))
+    assert first is not None
+    await cameras.thumbnail(first.name)
+    process, turn = cameras._thumbnails._process, cameras._thumbnails._turn
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    async with turn:
+        kept = [await keep(cameras, png(41 + number, 30)) for number in range(3)]
+    while not turn.locked():  # noqa: ASYNC110 (the very step is wanted)
+        await asyncio.sleep(0)
+    process.kill()  # with all three handed over
+    for picture, _ in kept:
+        assert picture is not None
+        assert await cameras.thumbnail(picture.name) is not None
 
 
 async def test_an_erased_plate_has_no_thumbnail(cameras: Cameras, tmp_path: Path) -> None:

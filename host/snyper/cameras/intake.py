@@ -117,7 +117,7 @@ def _name(field: str, value: object) -> str:
 
 
 def _is_clean(text: str) -> bool:
-    return not any(unicodedata.category(one) in ("Cc", "Cs") for one in text)
+    return text.isprintable() or not any(unicodedata.category(one) in ("Cc", "Cs") for one in text)
 
 
 def _stamp(fields: Mapping[str, Any], is_needed: bool) -> str:
@@ -223,4 +223,6 @@ def _cleaned(value: object, depth: int) -> object:
 
 def _storable(text: str) -> str:
     """Return a text that UTF-8 and PostgreSQL take: without NUL and without half of a pair."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")

@@ -1,4 +1,4 @@
-"""The process that makes thumbnails: a line of JSON for each picture comes in, a line goes out.
+"""The process that makes thumbnails: a line of JSON for some pictures comes in, a line goes out.
 
 It is one of its own, so that no picture, whatever is in it, takes the memory or the time of who serves.
 """
@@ -25,13 +25,17 @@ def main() -> None:
     _set_limits()
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     for line in sys.stdin:
-        source, target = map(Path, json.loads(line))
-        try:
+        made = [_is_made(Path(source), Path(target)) for source, target in json.loads(line)]
+        print(json.dumps(made), flush=True)
+
+
+def _is_made(source: Path, target: Path) -> bool:
+    """Make a thumbnail that is not there, of a picture that is; tell whether it could be decoded."""
+    with contextlib.suppress(Exception):
+        if source.exists() and not target.exists():
             make(source, target)
-            answer = ""
-        except Exception as error:
-            answer = f"{type(error).__name__}: {error}"
-        print(json.dumps(answer), flush=True)
+        return True
+    return False
 
 
 def make(source: Path, target: Path) -> None:

@@ -5,11 +5,13 @@ import contextlib
 import json
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from snyper.cameras.pictures import PictureFolder
 from snyper.system.process import killed_with_parent
 
+_AT_ONCE = 8  # pictures that are handed over: to be told of each costs more than to make some thumbnails
 _MAX_WAITING = 1_000  # pictures; the thumbnails of more are made when they are asked for
 _MAX_BAD = 10_000  # names of pictures that cannot be decoded
 _TIMEOUT_S = 30.0  # for the largest picture, on a busy computer
@@ -38,17 +40,14 @@ class Thumbnails:
         """Return where the thumbnail of a picture is, which is made if it is not there yet; None where there
         is no such picture, or it cannot be decoded.
         """
-        source, target = self._pictures.path(name), self._pictures.thumbnail_path(name)
-        if source is None or target is None or name in self._bad:
+        target = self._pictures.thumbnail_path(name)
+        if target is None or name in self._bad:
             return None
         if await asyncio.to_thread(target.exists):
             return target
-        if not await asyncio.to_thread(source.exists):
-            return None
         async with self._turn:
-            if not await asyncio.to_thread(target.exists):
-                await self._make(name, source, target)
-        return target if name not in self._bad else None
+            await self._make([name])
+        return target if await asyncio.to_thread(target.exists) else None
 
     async def close(self) -> None:
         """End the process."""
@@ -60,27 +59,34 @@ class Thumbnails:
         while True:
             self._arrival.clear()
             while self._waiting:
-                name, _ = self._waiting.popitem(last=False)
-                with contextlib.suppress(OSError):
-                    await self.get(name)
+                async with self._turn:
+                    count = min(_AT_ONCE, len(self._waiting))
+                    names = [self._waiting.popitem(last=False)[0] for _ in range(count)]
+                    await self._make([name for name in names if name not in self._bad])
             await self._arrival.wait()
 
-    async def _make(self, name: str, source: Path, target: Path) -> None:
+    async def _make(self, names: Sequence[str]) -> None:
+        """Make thumbnails of pictures, where they are there and it is not made yet."""
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                error = await self._ask([str(source), str(target)])
-        except (TimeoutError, OSError, ValueError):  # it hangs, or has died over this picture
+                made = await self._ask(names)
+        except (TimeoutError, OSError, ValueError):  # it hangs, or has died over one of these pictures
             await self._end_process()
-            error = "it cannot be decoded"
+            if len(names) > 1:
+                for name in names:
+                    await self._make([name])
+                return
+            made = [False]
         except asyncio.CancelledError:
             await self._end_process()  # whose answer would be taken for the next one's
             raise
-        if error:
-            self._bad[name] = None
-            if len(self._bad) > _MAX_BAD:
-                self._bad.popitem(last=False)
+        for name, is_made in zip(names, made, strict=True):
+            if not is_made:
+                self._bad[name] = None
+        while len(self._bad) > _MAX_BAD:
+            self._bad.popitem(last=False)
 
-    async def _ask(self, paths: list[str]) -> str:
+    async def _ask(self, names: Sequence[str]) -> list[bool]:
         if self._process is None or self._process.returncode is not None:
             command = killed_with_parent([sys.executable, "-m", "snyper.cameras.thumbnail_worker"])
             self._process = await asyncio.create_subprocess_exec(
@@ -88,9 +94,10 @@ class Thumbnails:
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(paths).encode() + b"\n")
+        pairs = [(str(self._pictures.path(name)), str(self._pictures.thumbnail_path(name))) for name in names]
+        self._process.stdin.write(json.dumps(pairs).encode() + b"\n")
         await self._process.stdin.drain()
-        answer: str = json.loads(await self._process.stdout.readline())
+        answer: list[bool] = json.loads(await self._process.stdout.readline())
         return answer
 
     async def _end_process(self) -> None:
