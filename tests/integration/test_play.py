@@ -16,6 +16,7 @@ from snyper.shared.keys import Rights
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,
+    at_length,
     free_port,
     left_in,
     linux_only,
@@ -28,6 +29,11 @@ from tests.integration.harness import (
 )
 
 pytest.importorskip("nicegui", reason="the dashboard is an extra: pip install snyper[dashboard]")
+
+PARTS = at_length(
+    ("hub", "simulate", "simulate-signal", "gateway", "simulate-cameras", "dashboard"),
+    ("hub", "simulate-cameras"),
+)
 
 
 def told(url: str) -> Any:
@@ -70,9 +76,8 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
 
 
 @linux_only
-@pytest.mark.parametrize(
-    "part", ["hub", "simulate", "simulate-signal", "gateway", "simulate-cameras", "dashboard"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("part", PARTS)
 async def test_a_part_that_dies_is_named(part: str, tmp_path: Path) -> None:
     listen = f"{HOST}:{free_port()}"
     async with snyper("play", "--no-open", "--listen", listen, TMPDIR=str(tmp_path)) as command:
