@@ -89,6 +89,36 @@ async def test_a_sweep_lets_others_write(cameras: Cameras) -> None:
     assert not await cameras._work(lambda: cameras._store._database.vacuum(1))  # nothing is left to give back
 
 
+async def test_what_stays_does_not_make_a_sweep_greedy(cameras: Cameras) -> None:
+    """After many rows of which none goes, and quick steps, no more is removed at once than at first."""
+    bodies: list[dict[str, object]] = [
+        {**NAMES, "detection_id": f"{number:04}", "camera_id": "stays" if number < 1_200 else "goes"}
+        for number in range(1_500)
+    ]
+    bodies += [
+        {**NAMES, "detection_id": f"p{number}", "annotated_image": jpeg(f"{number}")} for number in range(200)
+    ]
+    for begin in range(0, len(bodies), 500):
+        await asyncio.gather(*(cameras.detect(detection_of(body)) for body in bodies[begin : begin + 500]))
+    retention = Retention(
+        days=0,
+        picture_days=1,
+        max_picture_bytes=0,
+        rules=(RetentionRule(1, 1, camera_id="stays"), RetentionRule(1, 1, camera_id=NAMES["camera_id"])),
+    )
+    sweep = cameras._store.new_sweep(retention)
+    left = [1_700, 200]
+    removed: list[list[int]] = [[], []]
+    while not await cameras._work(sweep.step):
+        now = [await cameras.count(RecordQuery()), len(list(cameras._store.pictures.folder.rglob("*.jpg")))]
+        for kind in (0, 1):
+            if now[kind] < left[kind]:
+                removed[kind].append(left[kind] - now[kind])
+        left = now
+    assert left == [1_400, 0]
+    assert all(0 < sizes[0] <= 50 for sizes in removed)
+
+
 async def test_an_erased_plate_is_in_no_file(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
     async with opened(folder) as cameras:

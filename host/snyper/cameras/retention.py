@@ -15,6 +15,7 @@ from snyper.cameras.removal import Removal
 
 DAY_S = 86_400.0
 _AIM_S = 0.02  # of one step: detections that come meanwhile wait at most 50 ms
+_FIRST = 50  # removed at once, before it is known how long that takes
 _MOST = 500
 _VACUUMED_PAGES = 64
 
@@ -59,8 +60,9 @@ class Sweep:
     ) -> None:
         self._database, self._pictures, self._removal = database, pictures, removal
         self._log, self._retention, self._now_s = log, retention, now_s
-        self._count = 50
+        self._count = _FIRST
         self._position = (-1.0, -1)
+        self._is_full = True
         self._steps: list[Callable[[], bool]] = [
             self._remove_records,
             self._remove_pictures,
@@ -80,9 +82,11 @@ class Sweep:
         begin = time.monotonic()
         if self._steps[0]():
             self._steps.pop(0)
-            self._position = (-1.0, -1)
-        took = time.monotonic() - begin
-        self._count = max(1, min(_MOST, int(self._count * min(2.0, _AIM_S / max(took, 1e-6)))))
+            self._count, self._position, self._is_full = _FIRST, (-1.0, -1), True
+        else:
+            took = time.monotonic() - begin
+            most = 2.0 if self._is_full else 1.0  # a step that removed less was no measure
+            self._count = max(1, min(_MOST, int(self._count * min(most, _AIM_S / max(took, 1e-6)))))
         return not self._steps
 
     def _remove_records(self) -> bool:
@@ -104,8 +108,8 @@ class Sweep:
         return False
 
     def _walk(self, table: sql.Table, is_old: sql.ColumnElement[bool], kept_s: float) -> list[int] | None:
-        """Return the records to remove among the next rows of a table that came longer ago than `kept_s`,
-        None after the last.
+        """Return the records to remove, at most `_count`, among the next rows of a table that came longer ago
+        than `kept_s`, None after the last.
         """
         place = sql.tuple_(table.c.received_s, table.c.cursor)
         detections = schema.detections
@@ -115,12 +119,19 @@ class Sweep:
         if table is not detections:
             query = query.join(detections, detections.c.cursor == table.c.cursor)
         with self._database.reading() as db:
-            query = query.order_by(table.c.received_s, table.c.cursor).limit(self._count)
+            query = query.order_by(table.c.received_s, table.c.cursor).limit(_MOST)
             rows = db.execute(query).all()
         if not rows:
             return None
-        self._position = (rows[-1].received_s, rows[-1].cursor)
-        return sorted({row.cursor for row in rows if row.is_to_go})
+        found: set[int] = set()
+        for row in rows:
+            self._position = (row.received_s, row.cursor)
+            if row.is_to_go:
+                found.add(row.cursor)
+            self._is_full = len(found) == self._count
+            if self._is_full:
+                break
+        return sorted(found)
 
     def _is_old(self, is_of_pictures: bool) -> sql.ColumnElement[bool]:
         table = schema.detections
