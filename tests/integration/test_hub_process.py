@@ -1,6 +1,8 @@
 """The process of a hub on a computer: what is loaded in it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.integration.harness import (
@@ -44,3 +46,30 @@ async def test_a_hub_loads_neither_the_command_line_nor_boards(tmp_path: Path) -
     assert "snyper.firmware.master.games.gallery" in loaded
     rooms = tuple(f"{name}." for name in FOREIGN)
     assert [name for name in sorted(loaded) if f"{name}.".startswith(rooms)] == []
+
+
+# Of all that is loaded of the firmware, prints what it would load within a function and is not loaded.
+LATER = """
+import ast, importlib.util, sys
+import snyper.hub.stream_hub
+
+for name in [name for name in sys.modules if name.startswith(("snyper.firmware.", "snyper.shared."))]:
+    file = sys.modules[name].__file__
+    nodes = list(ast.walk(ast.parse(open(file).read()))) if file else []
+    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    for node in (node for function in functions for node in ast.walk(function)):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("snyper."):
+            for wanted in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                try:
+                    found = importlib.util.find_spec(wanted)
+                except ModuleNotFoundError:  # a name within a module
+                    continue
+                if found is not None and wanted not in sys.modules:
+                    print(name, "loads", wanted)
+"""
+
+
+def test_a_hub_loads_nothing_while_others_wait_for_it() -> None:
+    """A module takes up to 10 ms, for which each of its loop's turns would be late."""
+    done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=True)
+    assert done.stdout == ""

@@ -1,0 +1,43 @@
+"""What a hub board loads with the first that needs it. A computer has the memory, and whoever waits for its
+hub is to wait for no module, each of which may take 10 ms.
+"""
+
+from snyper.firmware.master import admission, asking, cease_fire, console_requests, duplicates, game_runner
+from snyper.firmware.master.games import (
+    announce,
+    catalogue,
+    crosstalk,
+    duel,
+    factory,
+    gallery,
+    lineup,
+    quick,
+    reaction,
+    run,
+    shoot,
+    simon,
+    state,
+)
+from snyper.firmware.master.roles import console, service, target
+from snyper.shared import attachment_bytes, sealed_proof, sealed_stream, utf8
+
+PRELOADED = (
+    *(admission, asking, cease_fire, console_requests, duplicates, game_runner),
+    *(
+        announce,
+        catalogue,
+        crosstalk,
+        duel,
+        factory,
+        gallery,
+        lineup,
+        quick,
+        reaction,
+        run,
+        shoot,
+        simon,
+        state,
+    ),
+    *(console, service, target),
+    *(attachment_bytes, sealed_proof, sealed_stream, utf8),
+)
