@@ -105,6 +105,21 @@ def test_each_step_removes_one_segment_at_most(tmp_path: Path) -> None:
     assert before == []
 
 
+def test_no_step_takes_longer_where_there_are_many(tmp_path: Path) -> None:
+    for folder in (tmp_path / str(number) for number in range(100)):
+        finished(folder, 1_000, 1)
+        for number in range(2, 400):
+            (folder / f"{number:06}.seg").touch()
+            os.utime(folder / f"{number:06}.seg", (number * 10,) * 2)
+    steps_s = []
+    began_s = time.thread_time()  # what others do on this computer is no matter
+    for _ in remove_old(tmp_path, max_age_s=10**10, max_bytes=10**10):
+        steps_s.append(time.thread_time() - began_s)
+        began_s = time.thread_time()
+    steps_s.append(time.thread_time() - began_s)
+    assert max(steps_s) < 0.05
+
+
 def test_what_is_of_others_stays(tmp_path: Path) -> None:
     archive, place = tmp_path / "archive", tmp_path / "place"
     finished(archive / "a", 1_000)

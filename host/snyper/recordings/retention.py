@@ -1,5 +1,6 @@
 """Removes the oldest of what is recorded, by age and by size: never what somebody uses."""
 
+import heapq
 import os
 import time
 from collections.abc import Generator, Iterator
@@ -41,29 +42,32 @@ def remove_old(place: Path, max_age_s: float | None = None, max_bytes: int | Non
     """Remove segments of the recordings in a folder: those whose last record is older than `max_age_s`, and
     the oldest while all have more than `max_bytes` together. A recording without any goes too.
 
-    Each step of the iteration is short: it looks at some files of a recording, and yields its folder, or
-    removes a segment, and yields its path. Nothing is removed of what somebody reads, nor the segment that is
-    written, nor what a link leads to, nor files of others. What cannot be removed is left, and the first
-    reason why is raised at the end, an OSError.
+    Each step of the iteration is short, however many there are: it looks at some files of a recording, and
+    yields its folder, or removes a segment, and yields its path. Nothing is removed of what somebody reads,
+    nor the segment that is written, nor what a link leads to, nor files of others. What cannot be removed is
+    left, and the first reason why is raised at the end, an OSError.
     """
-    found: list[_Old] = []
+    found: list[list[_Old]] = []
     errors: list[OSError] = []
-    for folder in recordings_in(place):
-        if not folder.is_symlink():
-            found += yield from _segments_of(folder)
-    total = sum(one.bytes for one in found)
+    total = 0
+    for folder in sorted(place.iterdir()):
+        if (folder / DESCRIPTION).exists() and not folder.is_symlink():
+            segments = yield from _segments_of(folder)
+            total += sum(one.bytes for one in segments)
+            found.append(segments)
     oldest_s = None if max_age_s is None else time.time() - max_age_s
     used: set[Path] = set()
-    for one in sorted(found):
+    for one in heapq.merge(*found):
         is_old = oldest_s is not None and one.written_s < oldest_s
         is_too_much = max_bytes is not None and total > max_bytes
         if not is_old and not is_too_much:
-            continue
+            break
         if one.folder not in used and _is_removed(one, errors):
             total -= one.bytes
             yield segment_path(one.folder, one.number)
         else:
             used.add(one.folder)  # nor what follows in it: a recording begins later, it has no holes
+            yield one.folder
     if errors:
         raise errors[0]
 
