@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from snyper.system.self_signed import make_certificate
 from tests.package.test_wheel import DEADLINE_S, INSTALL_S, ROOT, built_wheel, environment, run
 
 CONTAINERFILE = ROOT / "Containerfile"
@@ -71,6 +72,17 @@ def test_its_steps_in_an_environment(tmp_path: Path) -> None:
         try:
             assert server.stderr is not None
             assert server.stderr.readline().startswith("gateway: ")
+            run(*moved(instruction("HEALTHCHECK")))
+        finally:
+            server.terminate()
+        assert server.wait(DEADLINE_S) == 0
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(make_certificate())
+    command = [*command, "--certificate", str(certificate)]
+    with subprocess.Popen(command, env=home, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            assert "https://" in server.stderr.readline()
             run(*moved(instruction("HEALTHCHECK")))
         finally:
             server.terminate()
