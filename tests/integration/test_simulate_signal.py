@@ -25,7 +25,10 @@ async def test_the_signal_is_a_stream() -> None:
                 assert (samples - numpy.sin(x)).std() == pytest.approx(0.1, rel=0.2)
                 is_here = f"the hub at {HOST}:{port} is there"
                 await until(lambda: is_here in command.err, "it should say so")  # noqa: B023
-        assert await command.interrupt() == 0
+        async with stream_hub(port):
+            await until(lambda: command.err.count(is_here) == 3, "it should say so")
+            assert await command.interrupt() == 0
+        assert command.err.count(f"no hub at {HOST}:{port}") == 3
 
 
 @pytest.mark.parametrize("arguments", [("--name", "a b"), ("--name", "all"), ("--stream", "a/b")])

@@ -58,3 +58,12 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         ):
             status, _, err = await run_snyper("stream", *arguments, **variables)
             assert (status, said in err) == (expected, True), err
+
+
+async def test_a_source_that_is_away_is_no_hub_that_is_lost() -> None:
+    async with stream_hub() as hub:
+        async with source_of(hub.port) as device, counter_of(device):
+            pass
+        address = f"{HOST}:{hub.port}"
+        status, _, err = await run_snyper("stream", "lab1", "count", SNYPER_HUB=address, SNYPER_KEY="")
+        assert (status, err.splitlines()[0]) == (1, "snyper: lab1: disconnected: the service is away")

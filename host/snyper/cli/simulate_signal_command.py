@@ -52,6 +52,7 @@ def simulate_signal(
             try:
                 await send_demonstration(opened, seed)
             finally:
+                source.is_ending = True
                 await end_task(registering)
 
     err.print(f"simulate-signal: {name}/{stream} for the hub at {hub}; Ctrl-C ends this")
@@ -62,13 +63,14 @@ class _Source(Device):
     """A device that says when its hub is there, and when it is not."""
 
     shown_hub = ""
+    is_ending = False
     _is_here: bool | None = None
 
     def on_state(self, state: str) -> None:
         if state == SessionState.CONNECTED and self._is_here is not True:
             self._is_here = True
             err.print(f"simulate-signal: the hub at {self.shown_hub} is there")
-        elif state == SessionState.WAITING and self._is_here is not False:
+        elif state == SessionState.WAITING and self._is_here is not False and not self.is_ending:
             self._is_here = False
             why = f" ({one_line(str(self.last_error))})" if self.last_error is not None else ""
             err.print(f"simulate-signal: no hub at {self.shown_hub}{why}: this goes on when it is there")

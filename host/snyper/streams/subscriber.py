@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from snyper.client.errors import NoHubError
+from snyper.client.errors import NoHubError, TargetError
 from snyper.client.hub_client import HubClient
 from snyper.shared.clock import now_us
 from snyper.shared.link import Link
@@ -116,7 +116,13 @@ class StreamReader:
         if isinstance(end, ProtocolError):
             raise end
         if end is not None and end.type == MessageType.ERROR:
-            raise error_of(end)
+            error = error_of(end)
+            if error.code in (
+                ErrorCode.DISCONNECTED,
+                ErrorCode.TIMEOUT,
+            ):  # of its source: the hub has answered
+                raise TargetError(self._source, error.code, error.message)
+            raise error
         return end is not None
 
     def request(self) -> dict[str, Any]:
