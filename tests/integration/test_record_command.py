@@ -17,6 +17,8 @@ from snyper.client import connect
 from snyper.recordings import Recorder, open_recording
 from snyper.recordings.recorder import AWAY
 from snyper.recordings.session import record_stream
+from snyper.recordings.writer import RecordingWriter
+from snyper.streams import StreamSpec
 from tests.integration.harness import HOST, Command, free_port, run_snyper, snyper, until
 from tests.integration.stream_harness import Counter, console, counter_of, source_of, stream_hub, tally_of
 
@@ -217,6 +219,26 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         status, _, error = await run_snyper(*arguments)
         assert (status, said in error) == (expected, True), error
         assert "Traceback" not in error
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_an_export_that_has_no_room_leaves_what_was_there(small_disk: Path, tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "r", "lab1", "count")
+    writer.begin("e", StreamSpec("<f8", (), 1_000))
+    for number in range(16):
+        writer.write_block(number * 125_000, numpy.zeros(125_000), number * 125_000_000, 0, 0)
+    writer.close()
+    for name in ("out.npy", "out.csv"):
+        (small_disk / name).write_text("before")
+        status, _, error = await run_snyper(
+            "recordings", "export", str(tmp_path / "r"), str(small_disk / name)
+        )
+        assert (status, error) == (1, f"snyper: {small_disk / name}: No space left on device\n")
+        assert (small_disk / name).read_text() == "before"
+    assert _names_in(small_disk) == ["out.csv", "out.npy"]
 
 
 async def test_a_hub_that_starts_again_leaves_a_gap_with_numbers(tmp_path: Path) -> None:

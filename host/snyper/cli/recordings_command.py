@@ -121,7 +121,7 @@ def export(
         extras.need("zarr", "a .zarr")
     from snyper.recordings import exports
 
-    with _told(), _opened(recording) as opened, progress(file.name) as on_progress:
+    with _told(file), _opened(recording) as opened, progress(file.name) as on_progress:
         if kind == ".zarr":
             count = exports.write_zarr(opened, file, epoch, on_progress)
         elif kind == ".npy":
@@ -147,11 +147,13 @@ def _opened(path: Path) -> "Iterator[Recording]":
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """End the command with a message for what goes wrong in a block."""
+def _told(written: Path | None = None) -> Iterator[None]:
+    """End the command with a message for what goes wrong in a block, in which a file may be written."""
     try:
         yield
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename is None and error.strerror and written is not None:
+            fail(f"{shown(written)}: {error.strerror}", EXIT_FAILED)
         fail(str(error), EXIT_FAILED)
 
 
