@@ -133,7 +133,7 @@ def load(database: Database, first: int, end: int) -> None:
                 statement = "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (?, ?, ?)"
                 db.connection.cursor().executemany(statement, plates)
             numbers = [{"name": name, "value": end} for name in ("kept", "all_detections")]
-            database.upsert(db, schema.numbers, numbers, new_value)
+            database.put(db, schema.numbers, numbers, new_value)
     if not database.is_sqlite:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
             db.execute(sql.text("VACUUM ANALYZE"))

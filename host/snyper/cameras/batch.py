@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from snyper.cameras import schema
-from snyper.cameras.database import Change, Database
+from snyper.cameras.database import Database
 from snyper.cameras.pictures import NewPicture
 from snyper.cameras.plates import MAX_PLATE_CHARS, fold, fold_alike
 from snyper.cameras.recent import RecentBodies
@@ -26,13 +26,13 @@ MAX_SKEW_S = 2.0  # how far ahead a camera's clock may be before its stamps are 
 MAX_TOLD_HEALTHS = 32  # ids that a camera's health checks are known by: it has 16 under way
 OF_ALL = ""  # in the place of a camera, which is called something
 _REPEATED_S = 3600.0  # an unchanged health is stored once in this
-_ADD_TRIGRAMS = sql.text(
-    "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
-)
-_SKEW_WEIGHT = 0.2  # of a new difference: some ten messages make the mean
+_ADD_TRIGRAMS = "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
+_SKEW_WEIGHT: sql.ColumnElement[float] = sql.literal_column(
+    "0.2"
+)  # of a new difference: some ten messages make the mean
+_TABLES = schema.TABLES.sorted_tables  # what others point to first
 # Statements are made once: to make one takes longer than to use it.
 _AMONG: sql.BindParameter[Any] = sql.bindparam("among", expanding=True)
-_INSERTS = {table: sql.insert(table) for table in schema.TABLES.sorted_tables}
 _NUMBERS = sql.select(schema.numbers)
 _CAMERAS = sql.select(schema.cameras.c.camera_id).where(schema.cameras.c.camera_id.in_(_AMONG))
 _IDS = sql.select(schema.device_ids).where(schema.device_ids.c.hash.in_(_AMONG))
@@ -96,18 +96,18 @@ class Batch:
             if isinstance(outcome, Accepted) and not outcome.is_known
         ]
         self._add_sightings(new)
-        for table, insert in _INSERTS.items():
+        for table in _TABLES:
             if table in self._rows:
-                self._db.execute(insert, self._rows[table])
+                self._database.put(self._db, table, self._rows[table])
         if self._database.is_sqlite and schema.plates in self._rows:
-            self._db.execute(_ADD_TRIGRAMS, self._rows[schema.plates])
+            self._db.exec_driver_sql(_ADD_TRIGRAMS, self._rows[schema.plates])
         self._count(new)
         changed = [row for row in components.values() if row.pop("is_new", False)]
-        self._put(schema.components, changed, _new_component)
+        self._database.put(self._db, schema.components, changed, _new_component)
         rows = [{"camera_id": name, "ids": _json(last)} for name, last in sorted(told.items())]
-        self._put(schema.told_healths, rows, _new_ids)
+        self._database.put(self._db, schema.told_healths, rows, _new_ids)
         numbers = [{"name": name, "value": value} for name, value in self._numbers.items()]
-        self._put(schema.numbers, numbers, new_value)
+        self._database.put(self._db, schema.numbers, numbers, new_value)
         return outcomes
 
     def _next(self, name: str, count: int = 1) -> int:
@@ -297,7 +297,7 @@ class Batch:
                 for counter in counters:
                     counter["healths"] += 1
                 self._next("all_healths")
-        self._put(schema.cameras, list(cameras.values()), _camera_change)
+        self._database.put(self._db, schema.cameras, list(cameras.values()), _camera_change)
         zone = {"zone": self._zones.name}
         self._put_sums(schema.days, [{**zone, "day": day, **counts} for day, counts in days.items()])
         self._put_sums(
@@ -308,11 +308,8 @@ class Batch:
     def _put_sums(self, table: sql.Table, rows: Iterable[dict[str, Any]]) -> None:
         """Add to counters of detections and healths, of which a row may have none."""
         counts = {"detections": 0, "healths": 0}
-        self._put(table, [{**counts, **row} for row in rows if row.keys() & counts.keys()], _sums)
-
-    def _put(self, table: sql.Table, rows: list[dict[str, Any]], change: Change) -> None:
-        if rows:
-            self._database.upsert(self._db, table, rows, change)
+        found = [{**counts, **row} for row in rows if row.keys() & counts.keys()]
+        self._database.put(self._db, table, found, _sums)
 
 
 def new_value(old: Any, new: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Database:
     """
 
     def __init__(self, folder: Path, url: str | None) -> None:
-        self._upserts: dict[tuple[sql.Table, Change], Any] = {}  # to make one takes longer than to use it
+        self._insertions: dict[tuple[sql.Table, tuple[str, ...], Change | None], str] = {}
         self._lock = _locked(folder / _LOCK)
         try:
             with _explained(folder, url):
@@ -98,18 +98,28 @@ class Database:
         finally:
             connection.close()
 
-    def upsert(
-        self, db: sql.Connection, table: sql.Table, rows: list[dict[str, Any]], change: Change
+    def put(
+        self, db: sql.Connection, table: sql.Table, rows: list[dict[str, Any]], change: Change | None = None
     ) -> None:
-        """Insert rows; of one that is there become columns what `change` says, of the old row and the new."""
-        statement = self._upserts.get((table, change))
-        if statement is None:
+        """Insert rows, all with the same columns; of one that is there become columns what `change` says, of
+        the old row and the new: they may have no parameters. Raises SQLAlchemyError.
+        """
+        if rows:
+            db.exec_driver_sql(self._insertion(table, tuple(rows[0]), change), rows)
+
+    def _insertion(self, table: sql.Table, columns: tuple[str, ...], change: Change | None) -> str:
+        """Return an INSERT as the driver takes it: for SQLAlchemy to run it takes longer than it does."""
+        text = self._insertions.get((table, columns, change))
+        if text is None:
             inserting: Any = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
-            changes = change(table.c, inserting.excluded)
-            keys = [column.name for column in table.primary_key]
-            statement = inserting.on_conflict_do_update(index_elements=keys, set_=changes)
-            self._upserts[table, change] = statement
-        db.execute(statement, rows)
+            if change is not None:
+                keys = [column.name for column in table.primary_key]
+                changes = change(table.c, inserting.excluded)
+                inserting = inserting.on_conflict_do_update(index_elements=keys, set_=changes)
+            dialect = sqlite.dialect(paramstyle="named") if self.is_sqlite else self.engine.dialect
+            text = str(inserting.compile(dialect=dialect, column_keys=list(columns)))
+            self._insertions[table, columns, change] = text
+        return text
 
     def _make_tables(self) -> None:
         with self.writing() as db:

@@ -86,7 +86,7 @@ class Store:
             if db.scalar(is_there) is None:
                 return False
             row = {"camera_id": camera_id, **asdict(settings)}
-            self._database.upsert(db, schema.camera_settings, [row], _new_settings)
+            self._database.put(db, schema.camera_settings, [row], _new_settings)
         return True
 
     def protect(self, cursor: int, is_protected: bool) -> bool:
