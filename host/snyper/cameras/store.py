@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,13 @@ class Store:
         self._removal = Removal(database, self.pictures)
         self.log = LogTable(database)
         self._pool = ThreadPoolExecutor(_WRITERS, "pictures")
+        self._syncing = ThreadPoolExecutor(1, "picture names")  # while rows are written
         self._load_recent()
 
     def close(self) -> None:
-        """End the threads that write pictures."""
+        """End the threads that write pictures and have their names on the disk."""
         self._pool.shutdown()
+        self._syncing.shutdown()
 
     def prepare(self, one: Incoming, then: Callable[[], object]) -> None:
         """Write the pictures of a detection in a thread, several at once, and call `then` in it."""
@@ -62,8 +64,9 @@ class Store:
         try:
             for one in detections:
                 self._place_pictures(one)
-            self.pictures.sync(set().union(*(one.new_files for one in detections)))
-            self._write_rows([one for one in items if one.outcome is None])
+            names = set().union(*(one.new_files for one in detections))
+            synced = self._syncing.submit(self.pictures.sync, names)
+            self._write_rows([one for one in items if one.outcome is None], synced)
             self._remove_unused(detections)
         except Exception as error:
             for one in items:
@@ -164,19 +167,22 @@ class Store:
             except OSError as error:
                 one.outcome = one.outcome or _refusal(error)
 
-    def _write_rows(self, items: Sequence[Incoming]) -> None:
-        """Write rows in one transaction; where an item is at fault, each in one of its own."""
+    def _write_rows(self, items: Sequence[Incoming], synced: Future[None]) -> None:
+        """Write rows in one transaction, which ends once their pictures are `synced`; where an item is at
+        fault, each in one of its own.
+        """
         try:
             with self._database.writing() as db:
                 batch = Batch(self._database, db, self._recent, self._zones)
                 outcomes = batch.write(items)
+                synced.result()
         except Exception as error:
             self._load_recent()
             for one in items:
                 one.cursor = None
             if len(items) > 1 and not _is_of_the_disk(error):
                 for one in items:
-                    self._write_rows([one])
+                    self._write_rows([one], synced)
             else:
                 for one in items:
                     one.outcome = _refusal(error)
