@@ -162,3 +162,23 @@ async def test_a_folder_is_kept_within_its_limits_again_though_it_failed(
     await until(lambda: not (tmp_path / "a").exists(), "it should go on")
     await end_task(keeping)
     assert len(caplog.messages) == 1
+
+
+async def test_a_clock_that_is_set_makes_nothing_old_of_what_was_just_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is after a boot without one: what was recorded before the boot is as old as it says."""
+    behind_s, day_s, now_s = 30 * 86_400, 86_400, time.time
+    monkeypatch.setattr(session, "RETENTION_S", 0.05)
+    monkeypatch.setattr(time, "time", lambda: now_s() - behind_s)
+    finished(tmp_path / "before", int(time.time()) - day_s)
+    keeping = asyncio.create_task(session.keep_within(tmp_path, 2 * day_s, None))
+    await asyncio.sleep(0)
+    finished(tmp_path / "since", int(time.time()) + 1)
+    assert len(recordings_in(tmp_path)) == 2
+    monkeypatch.setattr(time, "time", now_s)
+    await until(lambda: not (tmp_path / "before").exists(), "what is old should go")
+    finished(tmp_path / "older", 1_000)
+    await until(lambda: not (tmp_path / "older").exists(), "all was looked at again")
+    assert segments(tmp_path / "since") == [1, 2, 3, 4, 5]
+    await end_task(keeping)

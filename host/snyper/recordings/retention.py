@@ -1,6 +1,7 @@
 """Removes the oldest of what is recorded, by age and by size: never what somebody uses."""
 
 import heapq
+import math
 import os
 import time
 from collections.abc import Generator, Iterator
@@ -38,9 +39,15 @@ def recordings_in(place: Path) -> list[Path]:
     return sorted(path.parent for path in place.glob(f"*/{DESCRIPTION}"))
 
 
-def remove_old(place: Path, max_age_s: float | None = None, max_bytes: int | None = None) -> Iterator[Path]:
+def remove_old(
+    place: Path,
+    max_age_s: float | None = None,
+    max_bytes: int | None = None,
+    young_from_s: float = math.inf,
+) -> Iterator[Path]:
     """Remove segments of the recordings in a folder: those whose last record is older than `max_age_s`, and
-    the oldest while all have more than `max_bytes` together. A recording without any goes too.
+    the oldest while all have more than `max_bytes` together. A recording without any goes too. What was
+    written from `young_from_s` on, in seconds since 1970, is never too old.
 
     Each step of the iteration is short, however many there are: it looks at some files of a recording, and
     yields its folder, or removes a segment, and yields its path. Nothing is removed of what somebody reads,
@@ -58,7 +65,7 @@ def remove_old(place: Path, max_age_s: float | None = None, max_bytes: int | Non
     oldest_s = None if max_age_s is None else time.time() - max_age_s
     used: set[Path] = set()
     for one in heapq.merge(*found):
-        is_old = oldest_s is not None and one.written_s < oldest_s
+        is_old = oldest_s is not None and one.written_s < min(oldest_s, young_from_s)
         is_too_much = max_bytes is not None and total > max_bytes
         if not is_old and not is_too_much:
             break

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import math
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
@@ -107,9 +109,13 @@ async def put_mark(
 async def keep_within(place: Path, max_age_s: float | None, max_bytes: int | None) -> None:
     """Remove the oldest of a folder of recordings, now and again and again."""
     said = ""
+    began_s, began_steady_s = time.time(), time.monotonic()
     while max_age_s is not None or max_bytes is not None:
+        # A time of day that is set meanwhile, as after a boot without a clock, makes nothing old of this run.
+        is_young = max_age_s is None or time.monotonic() - began_steady_s < max_age_s
+        old = remove_old(place, max_age_s, max_bytes, began_s if is_young else math.inf)
         try:
-            await asyncio.to_thread(lambda: deque(remove_old(place, max_age_s, max_bytes), maxlen=0))
+            await asyncio.to_thread(deque, old, 0)
         except OSError as error:
             if str(error) != said:
                 said = str(error)
