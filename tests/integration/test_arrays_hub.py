@@ -18,9 +18,10 @@ import numpy
 import pytest
 
 from snyper.arrays import NumpyClient
-from snyper.arrays.over_hub import PIECE_BYTES
+from snyper.arrays.over_hub import MAX_UNDER_WAY, PIECE_BYTES
 from snyper.device import BadAnswer, Refused, Unreachable, retrying
-from snyper.services import Client, Server
+from snyper.gateway.array_service import MAX_EARLY, MAX_PIECE_BYTES
+from snyper.services import AsyncClient, AsyncServer, Client, Server
 from snyper.shared.device import Device
 from tests.integration.arrays_harness import Arrays, ended_gateways, saved
 from tests.integration.calls_harness import HubProcess, Powermeter
@@ -197,10 +198,16 @@ def test_an_upload_that_nobody_ends_is_given_up(hub: HubProcess, tmp_path: Path)
         assert client.write_upload(upload, 0, begin) == len(begin)
         assert len(linked.gateway.parts()) == 1
         wait_until(lambda: not linked.gateway.parts(), "it is given up")
-        with pytest.raises(ValueError, match="no such upload any more"):
+        with pytest.raises(LookupError, match="no such upload any more"):
             client.write_upload(upload, len(begin), b"x")
+        upload = client.begin_upload()
+        with pytest.raises(LookupError, match="no such upload any more"):  # what comes before never comes
+            client.write_upload(upload, 1, b"")
+        upload = client.begin_upload()
+        assert client.write_upload(upload, 0, begin[:9]) == 9
+        with pytest.raises(ValueError, match="byte 9 is the next of this upload, not 8"):
+            client.write_upload(upload, 8, b"")
         for at, content, said in (
-            (1, b"", "byte 0 is the next"),
             (0, bytes(5 << 20), "a piece has at most"),
             (0, b"hello", "this is no .npy file"),
         ):
@@ -213,6 +220,98 @@ def test_an_upload_that_nobody_ends_is_given_up(hub: HubProcess, tmp_path: Path)
         with pytest.raises(ValueError, match="limit is a number"):
             client.list_arrays(-1, 0)
     assert linked.gateway.end() == 0
+
+
+async def test_pieces_wait_for_those_before_them(linked: Linked) -> None:
+    content = saved(numpy.arange(3_000))
+    cuts = [len(content) * part // 9 for part in range(10)]
+    async with AsyncClient(hub=linked.hub.address, name=NAME) as client:
+
+        def write(number: int) -> "asyncio.Task[int]":
+            at, end = cuts[number : number + 2]
+            return asyncio.create_task(client.call("write_upload", upload, at, content[at:end]))
+
+        upload = await client.call("begin_upload")
+        early = [write(number) for number in range(MAX_EARLY, 0, -1)]
+        first = write(0)
+        assert await asyncio.gather(first, *reversed(early)) == cuts[1:]
+        index = (await client.call("end_upload", upload))["index"]
+        assert linked.gateway.loaded(f"/array/{index}").tolist() == list(range(3_000))
+
+        upload = await client.call("begin_upload")
+        early = [asyncio.create_task(client.call("write_upload", upload, at, b"x")) for at in range(1, 10)]
+        with pytest.raises(ValueError, match="byte 0 is the next of this upload, not 9"):
+            await early.pop()
+        for one in early:  # whose upload has ended with that
+            with pytest.raises(LookupError, match="no such upload any more"):
+                await one
+
+
+class Patient:
+    """A service that takes a piece of an array once as many others have come."""
+
+    def __init__(self) -> None:
+        self.here = 0
+        self.are_enough = asyncio.Event()
+
+    async def begin_upload(self, name: str, key: str) -> str:
+        """Begin."""
+        return "one"
+
+    async def write_upload(self, upload: str, at: int, content: bytes) -> int:
+        """Wait for others."""
+        self.here += 1
+        if self.here == MAX_UNDER_WAY:
+            self.are_enough.set()
+        await self.are_enough.wait()
+        return at + len(content)
+
+    async def end_upload(self, upload: str) -> dict[str, int]:
+        """Say how many there were."""
+        return {"index": self.here}
+
+
+async def test_an_upload_waits_for_no_answer(hub: HubProcess) -> None:
+    """Before it sends on: over a slow network each would cost it a round trip."""
+    patient = Patient()
+    async with AsyncServer(patient, hub=hub.address, name="patient", concurrent=(patient,)):
+        with NumpyClient(hub=hub.address, name="patient", timeout=30) as client:
+            array = numpy.zeros(PIECE_BYTES * MAX_UNDER_WAY // 8)
+            stored = await asyncio.to_thread(client.upload_numpy_array, array)
+            assert stored == {"index": MAX_UNDER_WAY + 1}
+
+
+class Forgetful:
+    """A service that has lost its first upload when that ends, as one that was started anew has."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def begin_upload(self, name: str, key: str) -> int:
+        """Begin."""
+        self.keys.append(key)
+        return len(self.keys)
+
+    def write_upload(self, upload: int, at: int, content: bytes) -> int:
+        """Take it."""
+        return at + len(content)
+
+    def end_upload(self, upload: int) -> dict[str, int]:
+        """End."""
+        if upload == 1:
+            raise LookupError("there is no such upload any more")
+        return {"index": 7}
+
+
+def test_an_upload_that_a_gateway_has_lost_is_begun_anew(hub: HubProcess) -> None:
+    forgetful = Forgetful()
+    with (
+        Server(forgetful, hub=hub.address, name="forgetful"),
+        NumpyClient(hub=hub.address, name="forgetful") as client,
+    ):
+        assert client.upload_numpy_array([1]) == {"index": 7}
+    first, second = forgetful.keys
+    assert first == second
 
 
 def test_one_key_stores_once(linked: Linked) -> None:
@@ -400,7 +499,6 @@ def test_the_command(linked: Linked, tmp_path: Path) -> None:
         assert (done.returncode, said in done.stderr) == (status, True), done
 
 
-def test_a_piece_is_one_that_the_gateway_takes() -> None:
-    from snyper.gateway.array_service import MAX_PIECE_BYTES
-
+def test_what_is_sent_is_what_the_gateway_takes() -> None:
     assert PIECE_BYTES <= MAX_PIECE_BYTES
+    assert MAX_UNDER_WAY <= MAX_EARLY

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.bench.against import rows_against
-from tools.bench.arrays import array_rows
+from tools.bench.arrays import array_link_rows, array_rows
 from tools.bench.board_calls import board_call_rows
 from tools.bench.calls import call_rows
 from tools.bench.camera_growth import MOST, growth_rows
@@ -57,6 +57,8 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
         rows += asyncio.run(offload_rows(arguments.rounds, arguments.pings))
         console.print("bench: few arrays and a million of them")
         rows += asyncio.run(array_rows(min(arguments.rounds, 5), min(arguments.pings, 100)))
+        console.print("bench: an array through a hub")
+        rows += asyncio.run(array_link_rows(min(arguments.rounds, 5)))
         console.print("bench: a signal to stock clients of its WebSocket")
         rows += asyncio.run(stream_client_rows(STREAM_CLIENTS, arguments.rounds))
         console.print("bench: detections and health of cameras")

@@ -1,5 +1,6 @@
 """A gateway with few arrays and one with many: what a page of the list and an array take, asked by httpx."""
 
+import asyncio
 import json
 import math
 import os
@@ -16,11 +17,12 @@ from pathlib import Path
 import httpx
 import numpy
 
+from snyper.arrays import NumpyClient
 from snyper.arrays.npy import head_bytes, head_of, read_head
 from snyper.arrays.store import DATABASE, Store, Upload
 from snyper.boards.temporary import temporary_directory
-from tools.bench.processes import line_of, running
-from tools.bench.rounds import Row, alternate
+from tools.bench.processes import line_of, on_cpython, running
+from tools.bench.rounds import Row, alternate, row
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 EXPONENT_AIM = "0.2"
@@ -33,7 +35,7 @@ async def array_rows(rounds: int, requests: int, counts: Sequence[int] = COUNTS)
     """Measure with each of these counts, in `rounds` alternating batches of `requests`. Raises OSError."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
-        urls = {count: await stack.enter_async_context(_gateway(count)) for count in counts}
+        urls = {count: await stack.enter_async_context(_filled_gateway(count)) for count in counts}
         return [
             await _growth(
                 what,
@@ -95,13 +97,61 @@ async def _find(client: httpx.AsyncClient, url: str, count: int) -> None:
     assert answer.json()["shape"] == [10]
 
 
+async def array_link_rows(rounds: int, size: int = 64 << 20) -> list[Row]:
+    """Measure an array up to a gateway and down, through a hub and over HTTP past it. Raises OSError."""
+    array = numpy.zeros(size // 8)
+
+    async def up(client: NumpyClient) -> float:
+        return await asyncio.to_thread(_mb_per_s, size, lambda: client.upload_numpy_array(array))
+
+    async def down(client: NumpyClient) -> float:
+        return await asyncio.to_thread(_mb_per_s, size, lambda: client.get_array(0))
+
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running(*on_cpython("stream_hub")))
+        address = f"127.0.0.1:{int(await line_of(hub))}"
+        folder = stack.enter_context(temporary_directory("snyper-bench-"))
+        url = await stack.enter_async_context(_gateway(folder, address, "--name", "store"))
+        past = stack.enter_context(NumpyClient(url))
+        through = stack.enter_context(NumpyClient(hub=address, name="store"))
+        ways = {
+            f"{how.__name__} {name}": partial(how, client)
+            for name, client in (("past", past), ("through", through))
+            for how in (up, down)
+        }
+        taken = await alternate(rounds, ways)
+    what = f"{size >> 20} MiB as a stored array"
+    return [
+        row(
+            f"{what}, {how} through a hub, over HTTP",
+            taken[f"{how} through"],
+            taken[f"{how} past"],
+            "MB/s",
+            0,
+        )
+        for how in ("up", "down")
+    ]
+
+
+def _mb_per_s(size: int, transfer: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    transfer()
+    return size / (time.perf_counter() - began) / 1e6
+
+
 @asynccontextmanager
-async def _gateway(count: int) -> AsyncIterator[str]:
+async def _filled_gateway(count: int) -> AsyncIterator[str]:
     with temporary_directory("snyper-bench-") as folder:
         fill(folder, count)
-        words = ("--hub", "127.0.0.1:9", "--listen", "127.0.0.1:0", "--arrays", str(folder), "--json")
-        async with running(sys.executable, "-m", "snyper.cli", "gateway", *words, quiet=True) as process:
-            yield json.loads(await line_of(process))["urls"][0]
+        async with _gateway(folder, "127.0.0.1:9") as url:
+            yield url
+
+
+@asynccontextmanager
+async def _gateway(folder: Path, hub: str, *words: str) -> AsyncIterator[str]:
+    words = (*words, "--hub", hub, "--listen", "127.0.0.1:0", "--arrays", str(folder), "--json")
+    async with running(sys.executable, "-m", "snyper.cli", "gateway", *words, quiet=True) as process:
+        yield json.loads(await line_of(process))["urls"][0]
 
 
 def fill(folder: Path, count: int) -> None:

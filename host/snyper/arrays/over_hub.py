@@ -2,7 +2,9 @@
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -14,8 +16,9 @@ from snyper.device.errors import BadAnswer, Refused, ServerFailed, Unreachable
 from snyper.device.limits import Limits
 from snyper.device.multipart import SentFile
 from snyper.device.retrying import TRIES, Tries
-from snyper.services import remote_exceptions as remote
+from snyper.services import hub_loop, remote_exceptions as remote
 from snyper.services.async_client import AsyncClient
+from snyper.services.bell import SLICE_S
 from snyper.services.client import BaseClient, caller_of
 from snyper.services.client_face import Options
 from snyper.services.context import deadline
@@ -23,6 +26,7 @@ from snyper.services.wire import DESCRIBE
 from snyper.shared.runtime import end_task
 
 PIECE_BYTES = 1 << 20  # of an upload in one call
+MAX_UNDER_WAY = 4  # of these calls
 _BLOCK_BYTES = 262_144
 _REACH_S = 5.0  # for a gateway to be there at first
 
@@ -53,10 +57,13 @@ class OverHub:
 
         def attempt() -> object:
             upload = self._call("begin_upload", name, key)
-            at = 0
-            for piece in _pieces(make_blocks()):
-                at = self._call("write_upload", upload, at, piece)
-            return self._call("end_upload", upload)
+            try:
+                self._write(upload, _pieces(make_blocks()))
+                return self._call("end_upload", upload)
+            except Refused as error:
+                if error.status == HTTPStatus.NOT_FOUND:  # by a gateway that was started anew since
+                    raise _Lost(str(error)) from error
+                raise
 
         return self._tried(attempt)
 
@@ -112,6 +119,24 @@ class OverHub:
     def signal(self) -> Signal:
         """Return what listens, over a connection of its own."""
         return _HubSignal(self._place, self._timeout)
+
+    def _write(self, upload: str, pieces: Iterator[bytes]) -> None:
+        """Send pieces, of which some are under way: an answer takes as long as the network."""
+        writer = AsyncClient(**(self._place | {"timeout": self._timeout}))
+        calls: deque[Future[Any]] = deque()
+        at = 0
+        try:
+            for piece in pieces:
+                if len(calls) == MAX_UNDER_WAY:
+                    _result_of(calls.popleft())
+                calls.append(hub_loop.run(writer.call("write_upload", upload, at, piece)))
+                at += len(piece)
+            while calls:
+                _result_of(calls.popleft())
+        finally:
+            for call in calls:
+                call.cancel()
+            hub_loop.run(writer.close()).result()
 
     def _call(self, name: str, *args: object) -> Any:
         with _explained():
@@ -196,6 +221,17 @@ async def _next_of(packets: Any, stopping: asyncio.Event) -> dict[str, Any] | No
     finally:
         stop.cancel()
         await end_task(coming)
+
+
+def _result_of(call: "Future[Any]") -> Any:
+    """Wait for a call. Raises TransferError."""
+    with _explained():
+        while True:
+            try:
+                return call.result(SLICE_S)
+            except TimeoutError:
+                if call.done():
+                    raise
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from snyper.services.execution import Declined
 from snyper.services.remote_exceptions import Busy
 
 MAX_PIECE_BYTES = 4 << 20  # of an upload in one call, which is in memory as a whole
+MAX_EARLY = 8  # pieces of an upload that wait for those before them
 _HERE = "hub"  # in the place of an address: all who come through it have half of the places
 _BLOCK_BYTES = 262_144  # of an array in one item: four are on their way at once
 
@@ -53,6 +54,7 @@ class _Upload:
         self.key = key
         self.held = AsyncExitStack()
         self.turn = asyncio.Lock()
+        self.early: dict[int, asyncio.Future[None]] = {}  # pieces that wait for those before them
         self.expiry: asyncio.TimerHandle | None = None
 
 
@@ -97,17 +99,34 @@ class Arrays:
         return token
 
     async def write_upload(self, upload: str, at: int, content: bytes) -> int:
-        """Take the next bytes of the file, at most 4 MiB, and return how many there are now. `at` is how many
-        came before: it is wrong where a call was left out.
+        """Take bytes of the file, at most 4 MiB, and return how many there are now. `at` is how many come
+        before them. Up to 8 calls whose bytes come later wait for those before them, so that calls may follow
+        each other without waiting for an answer: what is left out is missed when nothing comes for long.
         """
         piece = memoryview(content).cast("B")
         if piece.nbytes > MAX_PIECE_BYTES:
             raise ValueError(f"a piece has at most {MAX_PIECE_BYTES:,} bytes, not {piece.nbytes:,}")
+        await self._turn_of(upload, at)
         async with self._writing(upload) as one:
             if at != one.writer.size:
                 raise ValueError(f"byte {one.writer.size:,} is the next of this upload, not {at:,}")
             await one.writer.write(bytes(piece))
-            return one.writer.size
+            size: int = one.writer.size
+            next_one = one.early.get(size)
+            if next_one is not None and not next_one.done():
+                next_one.set_result(None)
+            return size
+
+    async def _turn_of(self, upload: str, at: int) -> None:
+        """Wait until all bytes before these have come, or the upload is over."""
+        one = self._uploads.get(upload)
+        if one is None or at <= one.writer.size or at in one.early or len(one.early) >= MAX_EARLY:
+            return
+        one.early[at] = asyncio.get_running_loop().create_future()
+        try:
+            await one.early[at]
+        finally:
+            del one.early[at]
 
     async def end_upload(self, upload: str) -> dict[str, object]:
         """Store what was written, and return its index, shape and type: it is on the disk then."""
@@ -124,16 +143,19 @@ class Arrays:
         if one is not None:
             if one.expiry is not None:
                 one.expiry.cancel()
+            for waiting in one.early.values():
+                if not waiting.done():
+                    waiting.set_result(None)
             await one.held.aclose()
 
     @asynccontextmanager
     async def _writing(self, token: str) -> AsyncIterator[_Upload]:
-        """Take an upload for the block; what goes wrong there ends it. Raises ValueError."""
+        """Take an upload for the block; what goes wrong there ends it. Raises LookupError."""
         upload = self._uploads.get(token)
         try:
             async with upload.turn if upload is not None else AsyncExitStack():
                 if upload is None or token not in self._uploads:
-                    raise ValueError("there is no such upload any more: begin it anew")
+                    raise LookupError("there is no such upload any more: begin it anew")
                 if upload.expiry is not None:
                     upload.expiry.cancel()
                 with _explained():
