@@ -1,5 +1,5 @@
-"""What a hub board loads with the first that needs it. A computer has the memory, and whoever waits for its
-hub is to wait for no module, each of which may take 10 ms.
+"""Modules that a hub board loads with the first that needs them. A computer has the memory, and whoever waits
+for its hub is to wait for no module, each of which may take 10 ms.
 """
 
 from snyper.firmware.master import admission, asking, cease_fire, console_requests, duplicates, game_runner
