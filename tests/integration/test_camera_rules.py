@@ -40,13 +40,19 @@ def person(age_s: float = 0.0) -> dict[str, Any]:
 @asynccontextmanager
 async def ruled(tmp_path: Path) -> AsyncIterator[tuple[CameraGateway, HubClient]]:
     """Run a hub and a gateway with the rules for the block; give the gateway and a console."""
+    async with ruled_by(tmp_path) as (gateway, hub), connect(hub.address) as console:
+        yield gateway, console
+
+
+@asynccontextmanager
+async def ruled_by(tmp_path: Path) -> AsyncIterator[tuple[CameraGateway, HubProcess]]:
+    """Run a hub and a gateway with the rules for the block."""
     file = tmp_path / "rules.toml"
     file.write_text(RULES)
     with HubProcess() as hub:
         gateway = await asyncio.to_thread(CameraGateway, tmp_path, "--hub", hub.address, "--rules", str(file))
         try:
-            async with connect(hub.address) as console:
-                yield gateway, console
+            yield gateway, hub
         finally:
             assert await asyncio.to_thread(gateway.end) == 0
 
@@ -111,14 +117,26 @@ def kept(tmp_path: Path) -> list[list[str]]:
 
 async def test_a_camera_that_is_gone_has_the_range_cease_fire(tmp_path: Path) -> None:
     async with ruled(tmp_path) as (gateway, console):
-
-        def come_and_go() -> None:
-            with connected(gateway.url) as (client, events):
-                client.emit("camera_register", {"camera_id": "lane", "checkpoint_id": "range"})
-                events.wait("camera_register")
-
-        await asyncio.to_thread(come_and_go)
+        await asyncio.to_thread(come_and_go, gateway)
         assert await until_held(console) == "the lane cannot be seen"
+
+
+def come_and_go(gateway: CameraGateway) -> None:
+    with connected(gateway.url) as (client, events):
+        client.emit("camera_register", {"camera_id": "lane", "checkpoint_id": "range"})
+        events.wait("camera_register")
+
+
+@pytest.mark.long
+async def test_a_hub_that_was_away_hears_of_who_is_silent_still(tmp_path: Path) -> None:
+    async with ruled_by(tmp_path) as (gateway, hub):
+        await asyncio.to_thread(hub.kill)
+        await asyncio.to_thread(come_and_go, gateway)
+        said = "the rule 'the lane cannot be seen' cannot have the range cease fire"
+        await until(lambda: said in gateway.said(), "the gateway should say so")
+        await asyncio.to_thread(hub.start)
+        async with connect(hub.address) as console:
+            assert await until_held(console) == "the lane cannot be seen"
 
 
 async def test_the_gateway_says_which_rule_it_was(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Rules of cameras: what fires, what is late, what a file may say."""
 
+from dataclasses import replace
+
 import pytest
 
 from snyper.cameras.intake import detection_of
@@ -30,6 +32,12 @@ def test_so_many_frames_in_a_row() -> None:
     assert fired(LANE, person, person, nobody, person, person, person) == [[], [], [], [], [], name]
     elsewhere = seen(camera="road")
     assert fired(LANE, elsewhere, elsewhere, elsewhere) == [[], [], []]
+
+
+def test_a_frame_that_is_sent_again_counts_once() -> None:
+    one, two, three = (replace(seen(), detection_id=name) for name in ("one", "two", "three"))
+    name = ["person at lane"]
+    assert fired(LANE, one, one, one, two, one, two, three, three) == [[], [], [], [], [], [], name, name]
 
 
 def test_frames_are_counted_for_each_camera() -> None:

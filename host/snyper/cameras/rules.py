@@ -13,7 +13,7 @@ Pure.
 
 import math
 import tomllib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +65,7 @@ class Rules:
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
-        self._met: OrderedDict[tuple[Rule, str], int] = OrderedDict()
+        self._met: OrderedDict[tuple[Rule, str], deque[str | None]] = OrderedDict()  # the ids of frames
 
     def judge(self, detection: Detection, age_s: float | None) -> Verdict:
         """Return what comes of a frame that was taken `age_s` ago, None where nobody knows."""
@@ -83,10 +83,12 @@ class Rules:
             if not is_met:
                 self._met.pop(key, None)
                 continue
-            self._met[key] = self._met.pop(key, 0) + 1
+            frames = self._met[key] = self._met.pop(key, deque(maxlen=rule.for_frames))
+            if detection.detection_id is None or detection.detection_id not in frames:
+                frames.append(detection.detection_id)  # what is sent again is no other frame
             if len(self._met) > _MAX_COUNTED:
                 self._met.popitem(last=False)
-            if self._met[key] >= rule.for_frames:
+            if len(frames) == rule.for_frames:
                 fired.append(rule)
         return Verdict(tuple(fired), tuple(missed))
 

@@ -22,7 +22,7 @@ from snyper.cameras.database import Database
 from snyper.cameras.export import Export
 from snyper.cameras.grants import is_among
 from snyper.cameras.log import DELETE, Entry, Log
-from snyper.cameras.presence import ONLINE, Change, Presence
+from snyper.cameras.presence import OFFLINE, ONLINE, Change, Presence
 from snyper.cameras.queries import MAX_LIMIT, Queries
 from snyper.cameras.records import (
     Accepted,
@@ -207,6 +207,10 @@ class Cameras:
     def expect_soon(self, camera_id: str) -> None:
         """Expect to hear of a camera: listeners are told that it is gone unless it comes within a minute."""
         self._presence.expect_soon(camera_id, self._loop.time())
+
+    def is_silent(self, camera_id: str) -> bool:
+        """Tell whether a camera is not there, and not expected to be asleep."""
+        return self._presence.status_of(camera_id) == OFFLINE
 
     async def statistics(self, among: Sequence[str] | None = None) -> Statistics:
         """Return the counters, of cameras among those that are named, as `is_among` reads them."""

@@ -22,7 +22,9 @@ from snyper.system.text import one_line
 
 BY = "camera rule"
 _AGAIN_S = 0.5
-_GIVE_UP_S = 10.0  # for a hub that is away; targets that have lost it go to their safe pose by themselves
+# For a hub that is away; targets that have lost it go to their safe pose by themselves. A frame is followed
+# by others, silence by nothing: of that the hub is told as soon as it is back, if it lasts until then.
+_GIVE_UP_S = 10.0
 
 _log = logging.getLogger("snyper")
 
@@ -109,6 +111,7 @@ class CameraRules:
         """Have the hub cease fire; return what came of it."""
         name = one_line(rule.name)
         until_s = time.monotonic() + _GIVE_UP_S
+        is_said = False
         while True:
             try:
                 state = await self._hub.cease_fire_state()
@@ -119,6 +122,9 @@ class CameraRules:
                 return "the range ceases fire"
             except ProtocolError as error:
                 if time.monotonic() > until_s:
-                    _log.error("the rule %r cannot have the range cease fire: %s", name, error.message)
-                    return f"the hub was not told: {error.message}"
+                    if not is_said:
+                        _log.error("the rule %r cannot have the range cease fire: %s", name, error.message)
+                        is_said = True
+                    if rule.silent is None or not self._cameras.is_silent(rule.silent):
+                        return f"the hub was not told: {error.message}"
             await asyncio.sleep(_AGAIN_S)
