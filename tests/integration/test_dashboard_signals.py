@@ -182,13 +182,16 @@ def test_by_keyboard_it_pauses_and_zooms_and_shows_the_mean(desk: Watched, hub: 
     desk.is_fine()
 
 
-def test_a_key_marks_what_is_shown_and_recorded(
-    desk: Watched, hub: HubProcess, dashboard_folder: Path
-) -> None:
+def test_a_key_marks_what_is_shown_and_recorded(browser: Browser, tmp_path: Path) -> None:
     """With the name in the field, for everybody who reads the stream; and in one that takes none, in its
     recording alone.
     """
-    with source(hub.address, "lab13"):
+    with (
+        HubProcess() as hub,
+        running_dashboard(tmp_path, hub.address) as url,
+        watched_context(browser, url) as desk,
+        source(hub.address, "lab13"),
+    ):
         with source(hub.address, "lab14"):
             page = open_page(desk, "lab13/wave", "lab14/wave")
             record(page, "lab13/wave")
@@ -212,13 +215,13 @@ def test_a_key_marks_what_is_shown_and_recorded(
             page.get_by_role("button", name=f"End the recording of {name}").click()
             expect(panel(page, name).locator(".recording")).to_have_count(0)
         for name in ("lab13", "lab14"):
-            [folder] = (dashboard_folder / "recordings").glob(f"*-{name}-wave")
+            [folder] = (tmp_path / "recordings").glob(f"*-{name}-wave")
             with open_recording(folder) as recording:
                 first, second, third = (mark.name for mark in recording.marks)
             assert (first, second) == ("mark", "door opened by k")
             assert third.startswith("<img src=x")
         assert page.evaluate("window.harmed ?? null") is None
-    desk.is_fine()
+        desk.is_fine()
 
 
 async def next_mark(hub: str, name: str) -> str:
