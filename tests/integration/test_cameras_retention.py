@@ -159,3 +159,20 @@ async def test_orphans_are_found_both_ways(cameras: Cameras, tmp_path: Path) -> 
     page = await cameras.records(RecordQuery())
     assert sorted(record.picture is not None for record in page.records) == [False, True]
     assert [path.name for path in root.iterdir()] == [there[1].split("/")[0]]
+
+
+async def test_pictures_of_another_database_are_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "cameras"
+    async with opened(folder) as cameras:
+        await keep(cameras, "a")
+        there = pictures(tmp_path)
+    for path in folder.glob("cameras.db*"):
+        path.unlink()
+    async with opened(folder) as cameras:
+        with pytest.raises(OSError, match="never had a record"):
+            await cameras.check(repairs=True)
+        assert (await cameras.check()).orphans == sorted(there)
+        assert pictures(tmp_path) == there
+        await keep(cameras, "b")
+        assert (await cameras.check(repairs=True)).orphans == sorted(there)
+        assert len(pictures(tmp_path)) == 1

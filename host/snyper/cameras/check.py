@@ -34,10 +34,20 @@ class Check:
     def step(self) -> bool:
         """Check an hour, and tell whether it was the last. Raises sqlalchemy.exc.SQLAlchemyError, OSError."""
         if self._hours is None:
+            if self._repairs:
+                self._refuse_another_database()
             self._hours = sorted(self._hours_of_files() | self._hours_of_rows())
         elif self._hours:
             self._check(self._hours.pop())
         return not self._hours
+
+    def _refuse_another_database(self) -> None:
+        """Refuse to remove all pictures for want of records. Raises OSError."""
+        with self._database.reading() as db:
+            query = sql.select(schema.numbers.c.value).where(schema.numbers.c.name == "detections")
+            has_had_records = db.scalar(query)
+        if not has_had_records and self._hours_of_files():
+            raise OSError("this database has never had a record, but there are pictures: is it theirs?")
 
     def _hours_of_files(self) -> set[str]:
         folders = [self._pictures.folder, self._pictures.thumbnails]
