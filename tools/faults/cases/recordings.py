@@ -260,7 +260,7 @@ async def killed_in_the_middle(scale: Scale) -> AsyncIterator[Figure]:
             for task in tasks:
                 assert not task.done(), task.exception()
                 await end_task(task)
-        await found.recorder.kill(signal.SIGINT)
+        await found.recorder.kill(signal.SIGTERM)
         intact = await uploads.intact()
         sent = found.sent()
         with open_recording(found.recordings()[0]) as recording:
