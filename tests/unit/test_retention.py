@@ -120,6 +120,34 @@ def test_no_step_takes_longer_where_there_are_many(tmp_path: Path) -> None:
     assert max(steps_s) < 0.05
 
 
+def test_what_a_recorder_that_was_killed_as_it_began_has_left_goes(tmp_path: Path) -> None:
+    begun = ("writer.lock", "readers.lock", "recording.json", ".snyper-0a1b2c3d.part", "reserve")
+    for name, files in (
+        ("lock", begun[:1]),
+        ("part", (*begun[:2], begun[3])),
+        ("all", begun),
+        ("new", begun),
+        ("used", begun[1:]),
+        ("others", (*begun, "notes.txt")),
+        ("folder", ("notes.txt",)),
+        ("empty", ()),
+    ):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+        if name != "new":
+            os.utime(tmp_path / name, (1_000, 1_000))
+    (tmp_path / "used" / "recording.json").unlink()
+    recorder = RecordingWriter(tmp_path / "used", "lab1", "signal")
+    os.utime(tmp_path / "used", (1_000, 1_000))
+    assert len(list(remove_old(tmp_path))) == 6
+    deque(remove_old(tmp_path, max_bytes=10**9), 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "folder", "new", "others", "used"]
+    assert [path.name for path in (tmp_path / "others").iterdir()] == ["notes.txt"]
+    assert (tmp_path / "used" / "recording.json").exists()
+    recorder.close()
+
+
 def test_what_is_of_others_stays(tmp_path: Path) -> None:
     archive, place = tmp_path / "archive", tmp_path / "place"
     finished(archive / "a", 1_000)

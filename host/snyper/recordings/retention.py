@@ -21,6 +21,7 @@ from snyper.recordings.layout import (
 from snyper.system.files import lock
 
 _AT_ONCE = 256  # files that a step looks at
+_BEGUN_S = 3_600.0  # after which a recording without segments is none that has just begun
 
 
 @dataclass(frozen=True, order=True)
@@ -46,8 +47,8 @@ def remove_old(
     young_from_s: float = math.inf,
 ) -> Iterator[Path]:
     """Remove segments of the recordings in a folder: those whose last record is older than `max_age_s`, and
-    the oldest while all have more than `max_bytes` together. A recording without any goes too. What was
-    written from `young_from_s` on, in seconds since 1970, is never too old.
+    the oldest while all have more than `max_bytes` together. A recording without any goes an hour after
+    it was begun. What was written from `young_from_s` on, in seconds since 1970, is never too old.
 
     Each step of the iteration is short, however many there are: it looks at some files of a recording, and
     yields its folder, or removes a segment, and yields its path. Nothing is removed of what somebody reads,
@@ -58,10 +59,13 @@ def remove_old(
     errors: list[OSError] = []
     total = 0
     for folder in sorted(place.iterdir()):
-        if (folder / DESCRIPTION).exists() and not folder.is_symlink():
-            segments = yield from _segments_of(folder)
-            total += sum(one.bytes for one in segments)
-            found.append(segments)
+        if folder.is_symlink() or not any((folder / name).exists() for name in (DESCRIPTION, WRITER_LOCK)):
+            continue
+        segments = yield from _segments_of(folder)
+        total += sum(one.bytes for one in segments)
+        found.append(segments)
+        if not segments and (max_age_s, max_bytes) != (None, None):
+            _remove_empty(folder, errors)
     oldest_s = None if max_age_s is None else time.time() - max_age_s
     used: set[Path] = set()
     for one in heapq.merge(*found):
@@ -114,13 +118,31 @@ def _remove(one: _Old) -> bool:
         sidecar_path(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         if one.is_last and not segments_in(one.folder):
-            left = list(one.folder.iterdir())
-            for path in left:
-                if is_own(path.name):
-                    path.unlink()
-            if all(is_own(path.name) for path in left):
-                one.folder.rmdir()
+            _remove_rest(one.folder)
     return True
+
+
+def _remove_empty(folder: Path, errors: list[OSError]) -> None:
+    """Remove a recording that has no segment, and gets none: its recorder was killed as it began, or its end
+    was about to be removed.
+    """
+    try:
+        with _held(folder / READERS_LOCK) as is_unread, _held(folder / WRITER_LOCK) as is_finished:
+            is_old = folder.stat().st_mtime < time.time() - _BEGUN_S
+            if is_unread and is_finished and is_old and not segments_in(folder):
+                _remove_rest(folder)
+    except OSError as error:
+        errors.append(error)
+
+
+def _remove_rest(folder: Path) -> None:
+    # What tells whose folder it is goes last, so that one whose removal is cut off is known again.
+    left = sorted(folder.iterdir(), key=lambda path: path.name == WRITER_LOCK)
+    for path in left:
+        if is_own(path.name):
+            path.unlink()
+    if all(is_own(path.name) for path in left):
+        folder.rmdir()
 
 
 @contextmanager
