@@ -65,6 +65,9 @@ def test_csv(recording: Recording) -> None:
 
 
 def test_zarr(recording: Recording, tmp_path: Path) -> None:
+    somebodys = tmp_path / "out.zarr.part"
+    somebodys.mkdir()
+    (somebodys / "notes.txt").touch()
     assert write_zarr(recording, tmp_path / "out.zarr") == 70_400
     root: Any = zarr.open_group(tmp_path / "out.zarr", mode="r")
     assert root.attrs["source"] == "lab1"
@@ -79,7 +82,9 @@ def test_zarr(recording: Recording, tmp_path: Path) -> None:
     assert root["1/samples"].dtype == "f4"
     with pytest.raises(FileExistsError):
         write_zarr(recording, tmp_path / "out.zarr")
-    assert [path.name for path in tmp_path.iterdir() if path.suffix in (".zarr", ".part")] == ["out.zarr"]
+    there = [path.name for path in tmp_path.iterdir() if path.suffix in (".zarr", ".part")]
+    assert sorted(there) == ["out.zarr", "out.zarr.part"]
+    assert (somebodys / "notes.txt").exists()
 
 
 def test_what_a_source_says_is_no_formula_in_a_table(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Recordings as others read them: `.npy`, CSV, Zarr. What is written takes no memory beyond a few blocks."""
 
 import csv
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -81,7 +82,7 @@ def write_zarr(
         raise FileExistsError(f"{path} is there already")
     epochs = _epochs_of(recording, epoch)
     total = sum(one.samples for one in epochs)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f".snyper-{secrets.token_hex(4)}.part")  # which is nobody else's
     try:
         root = zarr.open_group(part, mode="w")
         root.attrs.update(_attributes_of(recording))
