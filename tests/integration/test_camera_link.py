@@ -3,7 +3,7 @@
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from PIL import Image
 from snyper.cameras.camera import MAX_BATCH, Camera, Delivery
 from snyper.cameras.grants import Grant, Grants
 from snyper.cameras.intake import health_of
-from snyper.cameras.records import CameraSettings, RecordQuery
+from snyper.cameras.records import Accepted, CameraSettings, Detection, RecordQuery
 from snyper.cameras.service import Cameras, Feed, opened
 from snyper.cameras.silence import Expectation
 from snyper.client import key_store
@@ -216,6 +216,31 @@ async def test_what_is_refused_is_set_aside(tmp_path: Path) -> None:
             [aside] = await camera.set_aside()
             assert "component has to be a text" in aside.reason
             assert (await camera.counts())[:3] == (0, 1, 2)
+
+
+async def test_a_fault_of_the_server_holds_up_that_one_thing(tmp_path: Path) -> None:
+    is_faulty = True
+
+    def judge(detection: Detection) -> tuple[Detection, Callable[[Accepted], None]]:
+        if is_faulty and detection.ocr_results == ("B",):
+            raise RuntimeError("a fault")
+        return detection, lambda accepted: None
+
+    with HubProcess() as hub:
+        async with taking(tmp_path / "cameras", hub) as cameras, camera_of(hub, tmp_path) as camera:
+            cameras.judge = judge
+            for plate in "ABC":
+                await camera.detection(ocr_results=[plate])
+
+            async def are_there() -> bool:
+                return await plates(cameras) == ["A", "C"]
+
+            await until(are_there, "the others should be taken")
+            is_faulty = False
+            async with asyncio.timeout(20):
+                await camera.flush()
+            assert await plates(cameras) == ["A", "C", "B"]
+            assert await camera.set_aside() == []
 
 
 async def test_a_key_speaks_for_its_cameras_alone(tmp_path: Path) -> None:

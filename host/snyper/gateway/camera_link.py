@@ -1,6 +1,7 @@
 """Cameras over the link: the service `cameras` of a hub, which `snyper.Camera` calls."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +19,8 @@ from snyper.services.execution import Declined
 from snyper.services.remote_exceptions import Busy
 
 RETRY_AFTER_S = 1.0
+_OWN_FAULT = "the server has an error: its terminal says which"
+_log = logging.getLogger("snyper")
 Answer = dict[str, Any]
 
 
@@ -142,6 +145,9 @@ class LinkedCameras:
             return None, _refused(str(error))
         except (TypeError, ValueError):
             return None, _refused("it is no id, kind, body and pictures")
+        except Exception:  # a fault of one thing is its alone: the others are taken
+            _log.exception("what a camera told ended with an error of the server's own")
+            return None, {"outcome": "again", "why": _OWN_FAULT, "retry_after_s": RETRY_AFTER_S}
 
 
 def _fields_of(pictures: Sequence[tuple[str, Any]]) -> dict[str, Any]:
