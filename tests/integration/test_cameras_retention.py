@@ -11,6 +11,8 @@ from snyper.cameras.records import RecordQuery
 from snyper.cameras.retention import Retention, RetentionRule
 from snyper.cameras.service import Cameras, opened
 from tests.integration.camera_bodies import NAMES, jpeg
+from tests.integration.cameras_harness import DETECTION, CameraGateway
+from tests.integration.harness import wait_until
 
 SECRET = "กข 98QZ"  # a plate that is to be in no file
 
@@ -176,3 +178,18 @@ async def test_pictures_of_another_database_are_left_alone(tmp_path: Path) -> No
         await keep(cameras, "b")
         assert (await cameras.check(repairs=True)).orphans == sorted(there)
         assert len(pictures(tmp_path)) == 1
+
+
+def test_a_gateway_keeps_by_its_file(tmp_path: Path) -> None:
+    with CameraGateway(tmp_path) as gateway:
+        for name in ("lane", "yard"):
+            assert gateway.post("/api/detection", {**DETECTION, "camera_id": name}).status_code == 200
+    (tmp_path / "cameras" / "retention.toml").write_text('[[rule]]\ncamera = "lane"\ndays = 0\n')
+    with CameraGateway(tmp_path) as gateway:
+        wait_until(
+            lambda: [one["camera_id"] for one in gateway.get("/api/records").json()["records"]] == ["yard"],
+            "what is too old should go",
+        )
+    (tmp_path / "cameras" / "retention.toml").write_text("day = 3\n")
+    with pytest.raises(AssertionError, match=r"retention.toml: the file has\s'day'"):
+        CameraGateway(tmp_path)

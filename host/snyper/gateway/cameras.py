@@ -1,14 +1,16 @@
 """The faces of cameras together: opened, served over REST and Socket.IO, closed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from snyper.cameras.retention_file import FILE, read_retention
 from snyper.cameras.rules import Rules
 from snyper.cameras.service import Cameras, opened
-from snyper.cameras.silence import Expectation, read_expectations
+from snyper.cameras.silence import read_expectations
 from snyper.client import ReconnectingClient
 from snyper.device.addresses import is_loopback
 from snyper.gateway.app import Gateway
@@ -21,6 +23,7 @@ from snyper.gateway.record_routes import RecordRoutes
 from snyper.gateway.socket_io import PATH, SocketServer
 from snyper.shared.runtime import end_task
 
+T = TypeVar("T")
 ANY_PAGE = "*"
 EXPECTED = "cameras.toml"
 
@@ -37,11 +40,12 @@ async def serving_cameras(
 ) -> AsyncIterator[Cameras]:
     """Serve cameras for the block, to pages of `origins` too: ANY_PAGE for any; without any of them, to pages
     of this computer. What `keys` may do is judged by them. `zone` has today. What is expected of single
-    cameras stands in EXPECTED in `folder`. `ruled` are rules, and the hub that they have cease fire. Raises
-    OSError, ValueError.
+    cameras stands in EXPECTED in `folder`, how long all is kept in FILE. `ruled` are rules, and the hub that
+    they have cease fire. Raises OSError, ValueError.
     """
-    expected = await asyncio.to_thread(_expected, folder / EXPECTED)
-    async with opened(folder, database, zone=zone, expectations=expected) as cameras:
+    expected = await asyncio.to_thread(_read, folder / EXPECTED, read_expectations)
+    retention = await asyncio.to_thread(_read, folder / FILE, read_retention)
+    async with opened(folder, database, zone=zone, expectations=expected, retention=retention) as cameras:
         server = SocketServer(gateway, overloaded)
         events = CameraEvents(cameras, server, keys)
         server.add_to(gateway)
@@ -72,13 +76,14 @@ async def serving_cameras(
                 await end_task(task)
 
 
-def _expected(file: Path) -> dict[str, Expectation]:
+def _read(file: Path, read: Callable[[str], T]) -> T:
+    """Read a file of settings; one that is not there is as an empty one."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return {}
+        text = ""
     try:
-        return read_expectations(text)
+        return read(text)
     except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{file}: {error}") from None
 
