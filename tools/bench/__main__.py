@@ -51,8 +51,6 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     if sys.platform == "linux":
         console.print(f"bench: {arguments.targets} idle clients of calls")
         rows += asyncio.run(idle_rows(arguments.targets, arguments.seconds))
-        console.print(f"bench: {MOST:,} records of cameras")
-        rows += asyncio.run(growth_rows(MOST, min(arguments.pings, 100)))
         console.print("bench: files and JSON over HTTP")
         rows += asyncio.run(offload_rows(arguments.rounds, arguments.pings))
         console.print("bench: few arrays and a million of them")
