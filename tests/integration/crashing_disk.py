@@ -53,8 +53,8 @@ class Disk:
     """What is on the disk for certain: written down beside the folder, since the process dies."""
 
     def __init__(self, folder: Path, *watched: str, trusted: str = "") -> None:
-        """`watched` are the folders in it whose files may be lost; those that begin with `trusted` are a
-        database's, which syncs them itself. The options come from the command line.
+        """`watched` are the folders in it whose files may be lost, and those below. Files that begin with
+        `trusted` are a database's, which syncs them itself. The options come from the command line.
         """
         self.folder = folder.resolve()
         self.loses_power = "--power" in sys.argv
@@ -88,7 +88,11 @@ class Disk:
             elif word == "folder":
                 folders.update(json.loads(rest))
         saved = {path.stat().st_ino: path for path in self.removed.iterdir()}
-        for folder in filter(Path.is_dir, self._watched):
+        below = [one for folder in self._watched[1:] for one in folder.glob("**/*") if one.is_dir()]
+        for folder in below:
+            if folder.name not in folders.get(str(folder.parent), {}):
+                shutil.rmtree(folder)
+        for folder in filter(Path.is_dir, [*self._watched, *below]):
             names = folders.get(str(folder), {})
             for path in self._losable(folder):
                 if path.name not in names:

@@ -3,14 +3,17 @@ lost.
 """
 
 import asyncio
+import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from snyper.cameras.intake import detection_of
+from snyper.cameras.pictures import PictureFolder
 from snyper.cameras.records import Overloaded, Record, RecordQuery
 from snyper.cameras.service import Cameras, Limits, opened
 from tests.integration.camera_bodies import NAMES, jpeg
@@ -72,6 +75,29 @@ def test_the_end_at_every_step(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) > 30
+
+
+def test_names_that_a_killed_process_gave_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that comes again finds its file, which nobody syncs then."""
+    now_s = time.time()
+    pictures = PictureFolder(tmp_path / "pictures")
+    new = pictures.write(jpeg("a"), now_s)
+    assert pictures.place(new)
+    synced: list[Path] = []
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    again = PictureFolder(tmp_path / "pictures")
+    assert not again.place(again.write(jpeg("a"), now_s))
+    path = again.path(new.picture.name)
+    assert path is not None
+    assert {path.parent, path.parent.parent} <= set(synced)
 
 
 async def test_a_full_disk_is_said_and_left_behind(small_disk: Path) -> None:

@@ -141,6 +141,10 @@ class PictureFolder:
             one.mkdir(parents=True, exist_ok=True)
         for left in self._new.iterdir():  # by who was killed
             left.unlink()
+        # Nor may the last names that he gave be on the disk, which are taken for pictures that are there.
+        for hour in sorted(one for one in folder.iterdir() if one.is_dir())[-2:]:
+            sync_folder(hour)
+        sync_folder(folder)
 
     def path(self, name: str) -> Path | None:
         """Return where the file of a picture is, None for a name that is none."""
