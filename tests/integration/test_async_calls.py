@@ -33,6 +33,7 @@ from tests.integration.calls_harness import (
     served,
     waited,
 )
+from tests.integration.harness import until
 from tools.loopback import free_port
 
 
@@ -270,6 +271,26 @@ async def test_closing_loses_no_call() -> None:
             bath.ends.set()
             assert await call == "cold"
     assert bath.cooled == 1
+
+
+def size(content: bytes) -> int:
+    return len(content)
+
+
+async def test_closing_waits_for_what_has_still_to_leave() -> None:
+    """Once that is sent the connection ends, and there is nothing left to break off."""
+    with served(size) as server:
+        client = AsyncClient(address=HOST, port=server.port)
+        assert await client.call("size", b"") == 0
+        connection: Any = client._snyper._connection
+        calls = [asyncio.create_task(client.call("size", bytes(4 << 20))) for _ in range(8)]
+        await until(lambda: connection._transport.get_write_buffer_size() > 0, "it should have to wait")
+        for call in calls:
+            call.cancel()
+        await client.close()
+        assert connection._transport.get_write_buffer_size() == 0
+        assert await client.call("size", b"abc") == 3
+        await client.close()
 
 
 async def test_a_server_is_drained_before_it_is_closed() -> None:

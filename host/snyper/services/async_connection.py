@@ -135,7 +135,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Hang up at once; who waits for a reply learns of it."""
         self._end(ProtocolError(ErrorCode.DISCONNECTED, "closed here"), CloseReason.STOPPING)
-        self._transport.abort()
+        self._break_off()
 
     async def close(self) -> None:
         """Hang up once all is sent; after a moment at once, for the server may never take it."""
@@ -143,8 +143,12 @@ class AsyncConnection(asyncio.BufferedProtocol):
         self._end(ProtocolError(ErrorCode.DISCONNECTED, "closed here"), CloseReason.STOPPING)
         self._transport.close()
         await asyncio.wait((self._closed,), timeout=_CLOSE_S)
-        self._transport.abort()
+        self._break_off()
         await asyncio.shield(self._closed)
+
+    def _break_off(self) -> None:
+        if not self._closed.done():  # a transport that has ended by itself may have no loop to do it in
+            self._transport.abort()
 
     # --- asyncio's
 
