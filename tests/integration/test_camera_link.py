@@ -398,7 +398,9 @@ async def test_what_cannot_be_told(tmp_path: Path) -> None:
         deep: list[object] = []
         for _ in range(31):
             deep = [deep]
-        for wrong in ({"more": b"bytes"}, {"more": float("nan")}, {"more": "x" * 300_000}, {"more": deep}):
+        theirs = ({"more": b"bytes"}, {"more": float("nan")}, {"more": "x" * 300_000}, {"more": deep})
+        ours = ({"detection_id": "1"}, {"camera_id": "yard"}, {"timestamp": "2026-12-01T10:00:00Z"})
+        for wrong in (*theirs, *ours):
             with pytest.raises((TypeError, ValueError)):
                 await camera.detection(**wrong)
         with pytest.raises(ValueError, match="bytes of pictures"):

@@ -45,6 +45,7 @@ _MIN_BATCH_BYTES = 64 << 10
 _MAX_BATCH_BYTES = 4 << 20
 _REFUSED_S = 10.0  # until a hub or a service that takes nothing of this camera is asked again
 _FAR = 2**62
+_OURS = ("camera_id", "checkpoint_id", "timestamp", "detection_id", "captured_by_hub")
 _log = logging.getLogger("snyper")
 T = TypeVar("T")
 
@@ -136,11 +137,14 @@ class Camera:
 
         Pictures are the bytes of JPEG or PNG files. `more` is JSON: `vehicles_count`, `plates_count`,
         `vehicle_detections`, `plate_detections`, `processing_time_ms`, whatever else. `captured_at`, which is
-        now if left out, is by this computer's clock.
+        now if left out, is by this computer's clock. Names, id and times are the camera's own to give.
 
         Raises ValueError, TypeError for what cannot be told, is nested deeper than 32 levels, or is more than
         16 MiB of pictures and 256 KiB else; OutboxFull where even what is old cannot make way; OSError.
         """
+        taken = more.keys() & set(_OURS)
+        if taken:
+            raise ValueError(f"{min(taken)} is given by the camera itself")
         pictures = [
             (name, bytes(picture))
             for name, picture in (("annotated_image", annotated_image), ("original_image", original_image))
