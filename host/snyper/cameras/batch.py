@@ -27,9 +27,8 @@ MAX_TOLD_HEALTHS = 32  # ids that a camera's health checks are known by: it has 
 OF_ALL = ""  # in the place of a camera, which is called something
 _REPEATED_S = 3600.0  # an unchanged health is stored once in this
 _ADD_TRIGRAMS = "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
-_SKEW_WEIGHT: sql.ColumnElement[float] = sql.literal_column(
-    "0.2"
-)  # of a new difference: some ten messages make the mean
+# Of a new difference: some ten messages make the mean.
+_SKEW_WEIGHT: sql.ColumnElement[float] = sql.literal_column("0.2")
 _TABLES = schema.TABLES.sorted_tables  # what others point to first
 # Statements are made once: to make one takes longer than to use it.
 _AMONG: sql.BindParameter[Any] = sql.bindparam("among", expanding=True)
