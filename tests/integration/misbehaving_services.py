@@ -101,6 +101,13 @@ def hang(data: Any) -> None:
     _hang(data)
 
 
+@data_service("/api/tell-and-hang", limit_s=2.0)
+def tell_and_hang(data: Any) -> None:
+    """Do the same once it is told that this has begun."""
+    snyper.progress(0.5)
+    _hang(data)
+
+
 @data_service("/api/wait", takes="folder")
 def wait(folder: Any) -> None:
     """Do the same without a limit that anybody would wait for."""

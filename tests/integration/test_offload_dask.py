@@ -172,12 +172,13 @@ async def test_a_worker_that_hangs(
     finally:
         for worker in cluster.workers:
             worker.send_signal(signal.SIGCONT)
-    running = asyncio.create_task(desk.run("hang", str(tmp_path)))
-    await until((tmp_path / "pids").exists, "the service")
+    at_work: list[float] = []
+    running = asyncio.create_task(desk.run("tell_and_hang", str(tmp_path), on_progress=at_work.append))
+    await until(lambda: at_work and (tmp_path / "pids").exists(), "the service, of which the pool has heard")
     for worker in cluster.workers:
         worker.send_signal(signal.SIGSTOP)
     try:
-        with pytest.raises(TimedOut, match="the worker does not answer since it began with hang"):
+        with pytest.raises(TimedOut, match="the worker does not answer since it began with tell_and_hang"):
             await running
     finally:
         for worker in cluster.workers:
