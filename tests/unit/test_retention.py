@@ -1,6 +1,7 @@
 """Retention: the oldest goes, never what is used."""
 
 import asyncio
+import gc
 import os
 import time
 from collections import deque
@@ -111,13 +112,20 @@ def test_no_step_takes_longer_where_there_are_many(tmp_path: Path) -> None:
         for number in range(2, 400):
             (folder / f"{number:06}.seg").touch()
             os.utime(folder / f"{number:06}.seg", (number * 10,) * 2)
-    steps_s = []
-    began_s = time.thread_time()  # what others do on this computer is no matter
-    for _ in remove_old(tmp_path, max_age_s=10**10, max_bytes=10**10):
-        steps_s.append(time.thread_time() - began_s)
-        began_s = time.thread_time()
-    steps_s.append(time.thread_time() - began_s)
-    assert max(steps_s) < 0.05
+    gc.collect()
+    gc.disable()  # what other tests have left is not looked through meanwhile
+    try:
+        assert min(longest_step_s(tmp_path) for _ in range(5)) < 0.05
+    finally:
+        gc.enable()
+
+
+def longest_step_s(folder: Path) -> float:
+    """Have nothing removed, and return the seconds of the processor that the longest step takes."""
+    longest_s, began_s = 0.0, time.thread_time()
+    for _ in remove_old(folder, max_age_s=10**10, max_bytes=10**10):
+        longest_s, began_s = max(longest_s, time.thread_time() - began_s), time.thread_time()
+    return max(longest_s, time.thread_time() - began_s)
 
 
 def test_what_a_recorder_that_was_killed_as_it_began_has_left_goes(tmp_path: Path) -> None:
