@@ -9,8 +9,8 @@ PORT    ?=
 ROLE    ?=
 ID      ?=
 ARGS    ?=
-# Most tests wait for boards and timers: four at a time keep two processors busy for two thirds of the time.
-JOBS    ?= 4
+# Most tests wait for boards and timers: six at a time keep two processors busy.
+JOBS    ?= 6
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -84,7 +84,7 @@ long: $(READY) ## Run in full what the suite has a part of: power cuts, 1 GiB, 1
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
 
-test: $(READY) ## Run the tests, some side by side (JOBS=4 ARGS="-k link -x")
+test: $(READY) ## Run the tests, some side by side (JOBS=6 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 package: $(READY) ## Build the wheel, install it beside other packages, and try it there
