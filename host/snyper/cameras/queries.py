@@ -202,8 +202,8 @@ class Queries:
             else:
                 order = (_TABLE.c.cursor.desc(),)
             statement = chosen.with_only_columns(_TABLE).where(*place).order_by(*order).limit(limit + 1)
+            total = self._total(db, query, chosen) if counts else 0  # at first: what is counted is among them
             rows = db.execute(statement).all()
-            total = self._total(db, query, chosen) if counts else 0
             found = self._pictures_of(db, [row.cursor for row in rows[:limit]])
         records = tuple(_record(row, found.get(row.cursor, {})) for row in rows[:limit])
         next_cursor = None
