@@ -10,7 +10,7 @@ LIST_STREAMS = "list_streams"
 MARK_STREAM = "mark_stream"
 STOP = "stop"  # the status of the item by which a reader ends it
 
-MAX_BLOCK_BYTES = 262_144  # of samples, for a reader that says it takes so many
+MAX_BLOCK_BYTES = 524_288  # of samples, for a reader that says it takes so many
 MAX_STREAMS = 32  # of one source: their specs, without names and units, fit one line
 MAX_STREAM_CHARS = 32
 MAX_MARKS_BYTES = 360  # of the marks that one block carries, as JSON: the shortest line has 1,024

@@ -19,7 +19,7 @@ from snyper.streams.subscriber import StreamReader
 from tools.bench.processes import PROGRAMS, line_of, on_cpython, on_micropython, running, take_precedence
 from tools.bench.rounds import Row, alternate, row
 
-BLOCK_BYTES = 262_144
+BLOCK_BYTES = 524_288
 BOARD_BLOCK_BYTES = 16_384  # 4,096 samples
 Command = Callable[..., list[str]]
 
