@@ -75,14 +75,14 @@ class SealedStream:
         """Seal a line and the bytes that follow it, and write them, as Stream.write does. Raises OSError,
         ProtocolError `disconnected` when the secret has sealed enough.
         """
-        if following is not None:
-            data += following
-        end = data.find(b"\n") + 1
-        if end == len(data):
-            return self._stream.write(self._sending.seal(data))
-        following = data[end:]
-        sealed = self._sending.seal(data[:end], len(following))
-        return self._stream.write(sealed + self._sending.seal(following))
+        if following is None:
+            end = data.find(b"\n") + 1
+            if end == len(data):
+                return self._stream.write(self._sending.seal(data))
+            following = data[end:]
+            data = data[:end]
+        sealed = self._sending.seal(data, len(following))
+        return self._stream.write(sealed, self._sending.seal(following))
 
     def pause_reading(self) -> None:
         """Read no more. May be repeated."""

@@ -29,8 +29,8 @@ class Wire:
         self.owner: "Any" = None
         self.written: "list[bytes]" = []
 
-    def write(self, data: bytes) -> bool:
-        self.written.append(bytes(data))
+    def write(self, data: bytes, following: bytes = b"") -> bool:
+        self.written.append(bytes(data) + bytes(following))
         return True
 
     def pause_reading(self) -> None:
