@@ -31,6 +31,7 @@ ON_DEMAND = (
 
 MOST_WORDS = 1_200
 MINUTES = 6  # seven seconds here: each kind of outage happens to both boards
+MARGIN = 0.005  # of the heap: `make memory` has the hour that shows more
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
 
 @pytest.mark.parametrize("role", image.ROLES)
 def test_a_third_of_the_heap_is_free(reports: dict[str, Report], role: str) -> None:
-    assert memory.faults_of(reports[role]) == []
+    assert memory.faults_of(reports[role], MARGIN) == []
 
 
 def test_the_firmware_gets_no_more_than_a_picos_heap(tmp_path: Path) -> None:
