@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from snyper.firmware.master.registry import Peer
-from snyper.hub.preloaded import PRELOADED
+from snyper.hub import preloaded  # noqa: F401 - to have them loaded at the start
 from snyper.hub.stream_fan import StreamFan
 from snyper.hub.tls import TlsHub
 from snyper.shared.handshake_server import Registration
@@ -24,8 +24,6 @@ from snyper.shared.stream_spec import (
 
 class StreamHub(TlsHub):
     """A hub with a fan-out of streams. A hub board forwards each reader's request instead."""
-
-    modules = PRELOADED
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
