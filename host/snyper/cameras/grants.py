@@ -10,11 +10,11 @@ search = ["@entrances", "lane"]
 """
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from snyper.cameras.records import MAX_NAME_CHARS, CamerasError
+from snyper.cameras.tables import read_tables
 
 SEND, WATCH, SEARCH, EXPORT = "send", "watch", "search", "export"
 DELETE, RULES, LOG = "delete", "rules", "log"
@@ -125,10 +125,7 @@ def is_among(camera_id: str, names: Iterable[str]) -> bool:
 
 def read_keys(text: str) -> KeysFile:
     """Read keys, a table of TOML for each, and the groups. Raises ValueError with what is wrong."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"it is no TOML: {error}") from None
+    tables = read_tables(text)
     if len(tables) > MAX_KEYS:
         raise ValueError(f"there are more than {MAX_KEYS:,} keys")
     groups = tables.pop(GROUPS, {})

@@ -11,11 +11,11 @@ days = 7
 """
 
 import math
-import tomllib
 from collections.abc import Mapping
 
 from snyper.cameras.records import MAX_NAME_CHARS
 from snyper.cameras.retention import Retention, RetentionRule
+from snyper.cameras.tables import check_known, read_tables
 
 FILE = "retention.toml"
 MAX_DAYS = 36_500
@@ -29,11 +29,8 @@ def read_retention(text: str) -> Retention:
     """Read a retention; what it leaves out is as Retention has it. Raises ValueError with what is wrong, of a
     field that is not known too.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"it is no TOML: {error}") from None
-    _check_known(table, (*_AGES, "log_days", "max_picture_gb", "min_free_gb", "rule"), "the file")
+    table = read_tables(text)
+    check_known(table, (*_AGES, "log_days", "max_picture_gb", "min_free_gb", "rule"), "the file")
     usual = Retention()
     days, picture_days = _ages(table, usual.days, "the file")
     rules = table.get("rule", [])
@@ -53,7 +50,7 @@ def read_retention(text: str) -> Retention:
 def _rule(given: object, usual_days: float, where: str) -> RetentionRule:
     if not isinstance(given, Mapping):
         raise ValueError(f"{where} is no table: write [[rule]]")
-    _check_known(given, ("camera", "class", *_AGES), where)
+    check_known(given, ("camera", "class", *_AGES), where)
     camera, class_name = _text(given, "camera", where), _text(given, "class", where)
     if camera is None and class_name is None:
         raise ValueError(f"{where} names neither a camera nor a class")
@@ -85,9 +82,3 @@ def _text(table: Mapping[str, object], name: str, where: str) -> str | None:
     if name in table and not (isinstance(given, str) and 0 < len(given) <= MAX_NAME_CHARS):
         raise ValueError(f"{name} of {where} is a text of 1 to {MAX_NAME_CHARS} characters")
     return given if isinstance(given, str) else None
-
-
-def _check_known(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
-    unknown = table.keys() - set(known)
-    if unknown:
-        raise ValueError(f"{where} has {min(unknown)!r}: there are {', '.join(known)}")

@@ -12,13 +12,13 @@ Pure.
 """
 
 import math
-import tomllib
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from snyper.cameras.records import MAX_NAME_CHARS, Detection
+from snyper.cameras.tables import check_known, read_tables
 
 CEASE_FIRE = "cease_fire"
 MAX_AGE_S = 2.0
@@ -104,11 +104,8 @@ class Rules:
 
 def read_rules(text: str) -> Rules:
     """Read rules from TOML. Raises ValueError with what is wrong, of a field that is not known too."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"it is no TOML: {error}") from None
-    _check_known(table, {"rule"}, "the file")
+    table = read_tables(text)
+    check_known(table, {"rule"}, "the file")
     given = table.get("rule", [])
     if not isinstance(given, list) or not 0 < len(given) <= MAX_RULES:
         raise ValueError(f"there are 1 to {MAX_RULES} rules, each below a line [[rule]]")
@@ -119,17 +116,17 @@ def _rule(number: int, given: object) -> Rule:
     where = f"rule {number}"
     if not isinstance(given, Mapping):
         raise ValueError(f"{where} is no table: write [[rule]]")
-    _check_known(given, {"name", "when", "then"}, where)
+    check_known(given, {"name", "when", "then"}, where)
     if given.get("then") != CEASE_FIRE:
         raise ValueError(f'{where} has then = "{CEASE_FIRE}", which is all that a rule does')
     when = given.get("when")
     if not isinstance(when, Mapping):
         raise ValueError(f'{where} has no when, such as when = {{class = "person", camera = "lane"}}')
     if "silent" in when:
-        _check_known(when, {"silent"}, f"{where}, about who is silent,")
+        check_known(when, {"silent"}, f"{where}, about who is silent,")
         silent = _text(when, "silent", where)
         return Rule(_name(given, f"{silent} is silent", where), silent=silent)
-    _check_known(when, {"class", "camera", "min_confidence", "for_frames", "max_age"}, where)
+    check_known(when, {"class", "camera", "min_confidence", "for_frames", "max_age"}, where)
     class_name = _text(when, "class", where)
     camera = _text(when, "camera", where) if "camera" in when else None
     seen = f"{class_name} at {camera}" if camera else class_name
@@ -141,12 +138,6 @@ def _rule(number: int, given: object) -> Rule:
         int(_number(when, "for_frames", 1, _MAX_FRAMES, where, is_whole=True)),
         _number(when, "max_age", MAX_AGE_S, _MAX_AGE_S, where),
     )
-
-
-def _check_known(given: Mapping[str, Any], known: set[str], where: str) -> None:
-    unknown = given.keys() - known
-    if unknown:
-        raise ValueError(f"{where} has {min(unknown)!r}: there are {', '.join(sorted(known))}")
 
 
 def _name(given: Mapping[str, Any], default: str, where: str) -> str:

@@ -1,7 +1,6 @@
 """For how long a camera may say nothing: three of its own intervals, and what is expected of it. Pure."""
 
 import re
-import tomllib
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from snyper.cameras.records import CameraSettings
+from snyper.cameras.tables import read_tables
 
 MAX_KNOWN = 10_000  # cameras whose intervals are known; who was heard longest ago is forgotten first
 INTERVALS = 3
@@ -77,10 +77,7 @@ class Expectation:
 
 def read_expectations(text: str) -> dict[str, Expectation]:
     """Read expectations, a table of TOML for each camera. Raises ValueError with what is wrong."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"it is no TOML: {error}") from None
+    tables = read_tables(text)
     return {camera_id: _expectation(camera_id, table) for camera_id, table in tables.items()}
 
 
