@@ -10,6 +10,7 @@ from tools.bench.against import rows_against
 from tools.bench.arrays import array_rows
 from tools.bench.board_calls import board_call_rows
 from tools.bench.calls import call_rows
+from tools.bench.cameras import camera_rows
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.idle import idle_rows
 from tools.bench.offload import offload_rows
@@ -86,6 +87,13 @@ async def test_idle_clients_are_measured_beside_idle_links() -> None:
     memory, cpu = await idle_rows(count=20, seconds=0.5)
     assert memory.measured.endswith(" kB")
     assert cpu.measured.endswith(" ms")
+
+
+@needs_linux
+async def test_cameras_are_measured_beside_a_plain_server() -> None:
+    rows = await camera_rows(rounds=1, cameras=20, seconds=1.0, detections=8)
+    assert {row.aim for row in rows} >= {"3.0", "2.0", "0.25"}
+    assert all(float(row.ratio) > 0 for row in rows if row.ratio)
 
 
 @needs_linux
