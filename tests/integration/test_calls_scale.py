@@ -185,6 +185,7 @@ Server(*items, address="127.0.0.1", port=int(sys.argv[1])).run()
 """
 
 
+@pytest.mark.long
 @linux_only
 def test_a_call_that_holds_the_interpreter_lock_ends_well() -> None:
     port = free_port()
