@@ -14,11 +14,11 @@ import pytest
 
 from snyper.cameras.intake import detection_of
 from snyper.cameras.pictures import PictureFolder
-from snyper.cameras.records import Overloaded, Record, RecordQuery
+from snyper.cameras.records import Detection, Overloaded, Record, RecordQuery
 from snyper.cameras.service import Cameras, Limits, opened
 from tests.integration.camera_bodies import NAMES, jpeg
 from tests.integration.camera_writer import body
-from tests.integration.harness import ROOT
+from tests.integration.harness import DEADLINE_S, ROOT
 from tools.postgresql import Cluster
 
 
@@ -85,6 +85,38 @@ def test_names_that_a_killed_process_gave_are_on_the_disk(
     pictures = PictureFolder(tmp_path / "pictures")
     new = pictures.write(jpeg("a"), now_s)
     assert pictures.place(new)
+    synced = watch_syncs(monkeypatch)
+    again = PictureFolder(tmp_path / "pictures")
+    assert not again.place(again.write(jpeg("a"), now_s))
+    path = again.path(new.picture.name)
+    assert path is not None
+    assert {path.parent, path.parent.parent} <= set(synced)
+
+
+def test_the_folder_of_an_hour_that_was_removed_is_on_the_disk_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`check` removes one without pictures, and others may come within the hour."""
+    pictures = PictureFolder(tmp_path / "pictures")
+
+    def keep(text: str) -> Path:
+        new = pictures.write(jpeg(text), 3_600.0)
+        assert pictures.place(new)
+        pictures.sync({new.picture.name})
+        return pictures.folder / new.picture.name
+
+    first = keep("a")
+    first.unlink()
+    first.parent.rmdir()
+    synced = watch_syncs(monkeypatch)
+    keep("b")
+    assert synced[1:] == [first.parent, pictures.folder]
+    keep("c")
+    assert len(synced) == 5, "the folder of all hours has got no other name"
+
+
+def watch_syncs(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return a list which what is synced from now on comes into."""
     synced: list[Path] = []
     sync = os.fsync
 
@@ -93,11 +125,30 @@ def test_names_that_a_killed_process_gave_are_on_the_disk(
         synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
 
     monkeypatch.setattr(os, "fsync", fsync)
-    again = PictureFolder(tmp_path / "pictures")
-    assert not again.place(again.write(jpeg("a"), now_s))
-    path = again.path(new.picture.name)
-    assert path is not None
-    assert {path.parent, path.parent.parent} <= set(synced)
+    return synced
+
+
+async def is_taken(cameras: Cameras, detection: Detection) -> bool:
+    try:
+        await cameras.detect(detection)
+    except Overloaded:
+        return False
+    return True
+
+
+async def test_with_too_little_of_the_disk_free_no_picture_is_taken(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(4_000_000))
+    picture = detection_of({**NAMES, "detection_id": "1", "annotated_image": jpeg("1", 1_000)})
+    async with opened(small_disk / "cameras", limits=Limits(keep_free_bytes=9_000_000)) as cameras:
+        with pytest.raises(Overloaded, match="disk is full"):
+            await cameras.detect(picture)
+        await cameras.detect(detection_of({**NAMES, "detection_id": "2"}))
+        filler.unlink()
+        async with asyncio.timeout(DEADLINE_S):
+            while not await is_taken(cameras, picture):
+                pass
+        assert (await cameras.statistics()).total_detections == 2
 
 
 async def test_a_full_disk_is_said_and_left_behind(small_disk: Path) -> None:

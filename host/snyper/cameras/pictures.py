@@ -9,6 +9,7 @@ Nothing that a device says becomes part of a path.
 
 import binascii
 import hashlib
+import itertools
 import os
 import re
 import struct
@@ -26,6 +27,7 @@ MAX_PIXELS = 40_000_000  # 160 MB once decoded
 _NAME = re.compile(r"\d{10}/[0-9a-f]{64}\.(jpg|png|webp)")
 _PREFIX = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*,", re.ASCII)
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 # The markers of JPEG that begin a frame, with its size; FFC4, FFC8 and FFCC are something else.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -136,7 +138,8 @@ class PictureFolder:
         self.folder = folder
         self.thumbnails = folder.with_name("thumbnails")
         self._new = folder.with_name("new")
-        self._synced_hours: set[str] = set()
+        self._numbers = itertools.count()  # of what has no name yet
+        self._has_new_hour = False  # whose folder's name may not be on the disk
         for one in (folder, self._new):
             one.mkdir(parents=True, exist_ok=True)
         for left in self._new.iterdir():  # by who was killed
@@ -160,7 +163,7 @@ class PictureFolder:
         digest = hashlib.sha256(content)
         hour = datetime.fromtimestamp(received_s, UTC).strftime("%Y%m%d%H")
         name = f"{hour}/{digest.hexdigest()}.{head.kind}"
-        file = self._new / os.urandom(12).hex()
+        file = self._new / str(next(self._numbers))
         _write(file, content)
         picture = Picture(name, _MEDIA_TYPES[head.kind], head.width, head.height, len(content))
         return NewPicture(picture, digest.digest(), file)
@@ -173,18 +176,21 @@ class PictureFolder:
         if path.exists():
             new.file.unlink()
             return False
-        path.parent.mkdir(exist_ok=True)
-        new.file.replace(path)
+        try:
+            new.file.replace(path)
+        except FileNotFoundError:  # the first of its hour
+            path.parent.mkdir(exist_ok=True)
+            self._has_new_hour = True
+            new.file.replace(path)
         return True
 
     def sync(self, names: set[str]) -> None:
         """Have the names of new pictures on the disk. Raises OSError."""
-        hours = {name.partition("/")[0] for name in names}
-        for hour in hours:
+        for hour in {name.partition("/")[0] for name in names}:
             sync_folder(self.folder / hour)
-        if hours - self._synced_hours:
+        if self._has_new_hour:
             sync_folder(self.folder)
-        self._synced_hours = hours or self._synced_hours
+            self._has_new_hour = False
 
     def remove(self, name: str) -> None:
         """Remove the file of a picture and its thumbnail, if they are there. Raises OSError."""
@@ -194,11 +200,14 @@ class PictureFolder:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        with path.open("xb", buffering=0) as file:
+        file = os.open(path, _NEW, 0o666)
+        try:
             view = memoryview(content)
             while view:
-                view = view[file.write(view) :]
-            os.fsync(file.fileno())
+                view = view[os.write(file, view) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from snyper.cameras.zones import Zones
 
 _ERASED_AT_ONCE = 50
 _SETTINGS = [field.name for field in fields(CameraSettings)]
+_LOOK_S = 1.0  # between two looks at how much of the disk is free
 _WRITERS = 8  # files synced at once: the disk writes its journal once for all of them
 
 
@@ -40,6 +42,7 @@ class Store:
         self.pictures = PictureFolder(folder / "pictures")
         self._database, self._zones = database, zones
         self._keep_free_bytes = keep_free_bytes
+        self._is_full, self._look_s = False, -math.inf
         self._recent = RecentBodies()
         self._removal = Removal(database, self.pictures)
         self.log = LogTable(database)
@@ -129,7 +132,7 @@ class Store:
 
     def _prepare(self, one: Incoming, then: Callable[[], object]) -> None:
         try:
-            if shutil.disk_usage(self.pictures.folder).free < self._keep_free_bytes:
+            if self._is_disk_full():
                 one.outcome = Overloaded("the server's disk is full: send it again later")
             else:
                 self._write_pictures(one)
@@ -137,6 +140,14 @@ class Store:
             one.outcome = _refusal(error)
         finally:
             then()
+
+    def _is_disk_full(self) -> bool:
+        """Tell whether there is too little room for pictures, as it was within the last second."""
+        now_s = time.monotonic()
+        if now_s >= self._look_s:
+            self._look_s = now_s + _LOOK_S
+            self._is_full = shutil.disk_usage(self.pictures.folder).free < self._keep_free_bytes
+        return self._is_full
 
     def _write_pictures(self, one: Incoming) -> None:
         """Write the pictures of a detection; what is none costs a warning. Raises OSError."""
