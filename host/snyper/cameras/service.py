@@ -153,6 +153,7 @@ class Cameras:
         self._jobs: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._bytes = self._count = 0
         self._change = threading.Condition()
+        self._gathers_since_s, self._wakes_s = -math.inf, math.inf  # of the writer's thread
         self._door = asyncio.Lock()
         self._room = asyncio.Event()
         self._is_closing = False
@@ -397,7 +398,7 @@ class Cameras:
         with self._change:
             self._waiting.append(waiting)
             if waiting.is_ready:
-                self._change.notify()
+                self._wake_in_time()
             else:
                 self._unready += 1
         if not waiting.is_ready:
@@ -498,7 +499,7 @@ class Cameras:
         with self._change:
             waiting.is_ready = True
             self._unready -= 1
-            self._change.notify()
+            self._wake_in_time()
 
     def _split(self) -> tuple[list[_Waiting], list[_Waiting]]:
         """Return what may be written now, and what may not yet. Of a camera what is new keeps its order, and
@@ -518,9 +519,16 @@ class Cameras:
 
     def _gather(self) -> None:
         """Wait a little for more, since all that is committed together costs little more than one."""
-        begin = time.monotonic()
-        while (left_s := begin + self._patience_s() - time.monotonic()) > 0:
-            self._change.wait(left_s)
+        self._gathers_since_s = time.monotonic()
+        while (until_s := self._gathers_since_s + self._patience_s()) > (now_s := time.monotonic()):
+            self._wakes_s = until_s
+            self._change.wait(until_s - now_s)
+        self._gathers_since_s, self._wakes_s = -math.inf, math.inf
+
+    def _wake_in_time(self) -> None:
+        """Wake the writer's thread where it would look too late at what is ready now. In any thread."""
+        if self._gathers_since_s + self._patience_s() < self._wakes_s:
+            self._change.notify()
 
     def _patience_s(self) -> float:
         """Return for how long what is ready may wait for more."""

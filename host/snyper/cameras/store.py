@@ -4,11 +4,13 @@ import contextlib
 import hashlib
 import math
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import sqlalchemy as sql
@@ -46,18 +48,28 @@ class Store:
         self._recent = RecentBodies()
         self._removal = Removal(database, self.pictures)
         self.log = LogTable(database)
-        self._pool = ThreadPoolExecutor(_WRITERS, "pictures")
+        # An executor's futures, which nobody waits for, cost more than the queue.
+        self._unwritten: SimpleQueue[tuple[Incoming, Callable[[], object]] | None] = SimpleQueue()
+        self._writers = [
+            threading.Thread(target=self._write_pictures_of_all, name="camera pictures", daemon=True)
+            for _ in range(_WRITERS)
+        ]
         self._syncing = ThreadPoolExecutor(1, "picture names")  # while rows are written
         self._load_recent()
+        for writer in self._writers:
+            writer.start()
 
     def close(self) -> None:
         """End the threads that write pictures and have their names on the disk."""
-        self._pool.shutdown()
+        for _ in self._writers:
+            self._unwritten.put(None)
+        for writer in self._writers:
+            writer.join()
         self._syncing.shutdown()
 
     def prepare(self, one: Incoming, then: Callable[[], object]) -> None:
         """Write the pictures of a detection in a thread, several at once, and call `then` in it."""
-        self._pool.submit(self._prepare, one, then)
+        self._unwritten.put((one, then))
 
     def write(self, items: Sequence[Incoming]) -> None:
         """Write all that came in one transaction, and set the outcome of each. What has pictures is prepared.
@@ -129,6 +141,11 @@ class Store:
     def new_sweep(self, retention: Retention) -> Sweep:
         """Return a sweep of what is too old now, to be taken step by step."""
         return Sweep(self._database, self.pictures, self._removal, self.log, retention, time.time())
+
+    def _write_pictures_of_all(self) -> None:
+        while (job := self._unwritten.get()) is not None:
+            self._prepare(*job)
+            del job  # which has the pictures
 
     def _prepare(self, one: Incoming, then: Callable[[], object]) -> None:
         try:
