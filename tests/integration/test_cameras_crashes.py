@@ -186,3 +186,7 @@ async def test_a_killed_database_is_gone_on_with(tmp_path: Path, postgresql: Clu
         await cameras.detect(detection_of({**NAMES, "detection_id": "2"}))
         assert (await cameras.detect(detection_of({**NAMES, "detection_id": "1"}))).is_known
         assert (await cameras.records(RecordQuery())).total == 2
+        postgresql.kill()
+        postgresql.start()  # which nobody has noticed
+        await cameras.detect(detection_of({**NAMES, "detection_id": "3"}))
+        assert (await cameras.records(RecordQuery())).total == 3

@@ -16,9 +16,10 @@ from snyper.system.files import PRIVATE, shown
 
 FILE = "cameras.db"
 _LOCK = "lock"
-_WRITES = "snyper_writes"  # of a connection: its transactions write
 _INCREMENTAL = 2  # of SQLite's auto_vacuum
 _LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
+# Others may write: one at a time, so that numbers rise as they are seen.
+_TAKE_TURN = f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})"
 
 Change = Callable[[Any, Any], dict[str, Any]]  # of the columns of two rows
 
@@ -28,9 +29,11 @@ class InUseError(OSError):
 
 
 class Database:
-    """A database, which is made where it is missing: SQLite in `folder`, or what the URL names. Raises
-    InUseError, OSError.
+    """A database, which is made where it is missing: SQLite in `folder`, or what the URL names. Any thread
+    may read, one at a time writes. Raises InUseError, OSError.
     """
+
+    _writer: sql.Connection | None = None  # which stays: to take one from the pool takes as long as some rows
 
     def __init__(self, folder: Path, url: str | None) -> None:
         self._insertions: dict[tuple[sql.Table, tuple[str, ...], Change | None], str] = {}
@@ -39,7 +42,6 @@ class Database:
             with _explained(folder, url):
                 self.engine = _sqlite(folder / FILE) if url is None else _postgresql(url)
                 self.is_sqlite = url is None
-                self._writing = self.engine.execution_options(**{_WRITES: True})
                 self._make_tables()
         except BaseException:
             self.close()
@@ -47,21 +49,42 @@ class Database:
 
     def close(self) -> None:
         """Let go of it."""
+        if self._writer is not None:
+            self._writer.close()
         if hasattr(self, "engine"):
             self.engine.dispose()
         self._lock.close()
 
-    def reading(self) -> sql.Connection:
-        """Open a connection that reads, as a context."""
-        return self.engine.connect()
+    @contextmanager
+    def reading(self) -> Iterator[sql.Connection]:
+        """Give a connection that reads; of SQLite all that it reads is of one moment."""
+        with self.engine.connect() as db:
+            if self.is_sqlite:
+                db.exec_driver_sql("BEGIN")
+            yield db
 
     @contextmanager
     def writing(self) -> Iterator[sql.Connection]:
         """Write all that the block does, or nothing where it raises, such as SQLAlchemyError."""
-        with self._writing.begin() as db:
-            if not self.is_sqlite:  # others may write: one at a time, so that numbers rise as they are seen
-                db.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
-            yield db
+        try:
+            transaction = self._begin()
+        except sql.exc.DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            transaction = self._begin()  # the server may have been started anew
+        with transaction:
+            yield transaction.connection
+
+    def _begin(self) -> sql.RootTransaction:
+        if self._writer is None:
+            self._writer = self.engine.connect()
+        transaction = self._writer.begin()
+        try:
+            self._writer.exec_driver_sql("BEGIN IMMEDIATE" if self.is_sqlite else _TAKE_TURN)
+        except BaseException:
+            transaction.rollback()
+            raise
+        return transaction
 
     def remove_oldest(
         self, table: sql.Table, time: sql.ColumnElement[float], before_s: float, limit: int
@@ -141,7 +164,7 @@ def _sqlite(path: Path) -> sql.Engine:
 
     @sql.event.listens_for(engine, "connect")
     def set_up(connection: Any, record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below
+        connection.isolation_level = None  # transactions are begun above
         connection.execute("PRAGMA busy_timeout = 10000")
         [vacuums] = connection.execute("PRAGMA auto_vacuum").fetchone()
         if vacuums != _INCREMENTAL:  # this writes, which a connection that reads must not
@@ -149,11 +172,6 @@ def _sqlite(path: Path) -> sql.Engine:
         # Freed pages are zeroed, so that what is erased is in no file.
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
-
-    @sql.event.listens_for(engine, "begin")
-    def begin(connection: sql.Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
