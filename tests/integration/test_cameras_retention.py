@@ -1,12 +1,16 @@
 """What is removed of the cameras, by age, by need and by name, and what is found to be missing."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
+from snyper.cameras import schema
 from snyper.cameras.intake import detection_of, health_of
+from snyper.cameras.log import EXPORT, Entry
 from snyper.cameras.records import RecordQuery
 from snyper.cameras.retention import Retention, RetentionRule
 from snyper.cameras.service import Cameras, opened
@@ -76,6 +80,43 @@ async def test_pictures_go_first_when_the_disk_is_short(cameras: Cameras, tmp_pa
     await cameras.sweep(Retention(min_free_bytes=2**60))
     assert len(pictures(tmp_path)) == 1
     assert len(await kept(cameras)) == 10
+
+
+async def test_a_clock_that_leaps_removes_nothing(
+    tmp_path: Path, database: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ahead of what has passed, be it over a restart; and back, with what came by a clock that was behind."""
+    now_s = time.time
+    for ahead_days in (0, 40, -40, 0):
+        monkeypatch.setattr(time, "time", lambda: now_s() + ahead_days * 86_400)  # noqa: B023
+        async with opened(tmp_path / "cameras", database) as cameras:
+            for _ in range(2):
+                await keep(cameras, f"{ahead_days}")
+                await cameras.health(health_of({**NAMES, "component": f"{ahead_days}", "status": "healthy"}))
+                await cameras.log.write(Entry(EXPORT, f"{ahead_days}"))
+                await cameras.sweep(Retention(log_days=30))
+                assert (cameras.clock_doubt is not None) == (ahead_days == 40)
+    async with opened(tmp_path / "cameras", database) as cameras:
+        await cameras.sweep(Retention(log_days=30))
+        assert await kept(cameras) == ["-40", "0", "40"]
+        assert len(pictures(tmp_path)) == 3
+        assert len(await cameras.log.rows([EXPORT], 10)) == 8
+        healths = sql.select(sql.func.count()).select_from(schema.healths)
+        with cameras._store._database.reading() as db:
+            assert db.scalar(healths) == 3
+
+
+async def test_pictures_that_came_first_go_first_whatever_the_clock_said(
+    cameras: Cameras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.time
+    monkeypatch.setattr(time, "time", lambda: now_s() + 40 * 86_400)
+    await asyncio.gather(*(keep(cameras, f"first {number}") for number in range(50)))  # of one step
+    monkeypatch.setattr(time, "time", now_s)
+    await keep(cameras, "second")
+    await cameras.sweep(Retention(max_picture_bytes=10 * len(jpeg("")), min_free_bytes=0))
+    records = (await cameras.records(RecordQuery(limit=100))).records
+    assert [one.detection_id for one in records if one.picture is not None] == ["second"]
 
 
 async def test_a_sweep_lets_others_write(cameras: Cameras) -> None:

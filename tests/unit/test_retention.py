@@ -15,6 +15,7 @@ from snyper.recordings.retention import recordings_in, remove_old
 from snyper.recordings.writer import RecordingWriter
 from snyper.shared.runtime import end_task
 from snyper.streams import StreamSpec
+from snyper.system import steady
 from tests.integration.harness import until
 
 
@@ -191,6 +192,7 @@ async def test_a_folder_is_kept_within_its_limits_again_though_it_failed(
 ) -> None:
     monkeypatch.setattr(session, "RETENTION_S", 0.01)
     finished(tmp_path / "a", 1_000)
+    finished(tmp_path / "b", int(time.time()))
     _spoil(tmp_path / "a" / "000001.seg")
     keeping = asyncio.create_task(session.keep_within(tmp_path, 60, None))
     await until(lambda: bool(caplog.messages), "it should say what fails")
@@ -200,21 +202,33 @@ async def test_a_folder_is_kept_within_its_limits_again_though_it_failed(
     assert len(caplog.messages) == 1
 
 
-async def test_a_clock_that_is_set_makes_nothing_old_of_what_was_just_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As it is after a boot without one: what was recorded before the boot is as old as it says."""
-    behind_s, day_s, now_s = 30 * 86_400, 86_400, time.time
-    monkeypatch.setattr(session, "RETENTION_S", 0.05)
-    monkeypatch.setattr(time, "time", lambda: now_s() - behind_s)
-    finished(tmp_path / "before", int(time.time()) - day_s)
-    keeping = asyncio.create_task(session.keep_within(tmp_path, 2 * day_s, None))
-    await asyncio.sleep(0)
-    finished(tmp_path / "since", int(time.time()) + 1)
+async def test_a_leap_of_the_clock_makes_nothing_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ahead after a long run, or as after a boot without one: what was recorded since is as old as it is."""
+    monkeypatch.setattr(session, "RETENTION_S", 0.01)
+    ahead_s, readings, now_s, step_s = -30 * 86_400.0, 0, time.time, 600
+
+    def wall_s() -> float:
+        return now_s() + ahead_s + readings * step_s
+
+    def steady_s() -> float:
+        nonlocal readings
+        readings += 1  # each time that it is looked at
+        return readings * float(step_s)
+
+    monkeypatch.setattr(time, "time", wall_s)
+    monkeypatch.setattr(steady, "now_s", steady_s)
+    finished(tmp_path / "before", int(wall_s()) - 86_400)
+    keeping = asyncio.create_task(session.keep_within(tmp_path, 3 * 86_400, None))
+    await until(lambda: readings > 2, "it should begin")
+    finished(tmp_path / "since", int(wall_s()))
+    ahead_s, began = 0.0, readings
+    await until(lambda: readings > began + 130, "nearly a day should pass")
     assert len(recordings_in(tmp_path)) == 2
-    monkeypatch.setattr(time, "time", now_s)
     await until(lambda: not (tmp_path / "before").exists(), "what is old should go")
-    finished(tmp_path / "older", 1_000)
-    await until(lambda: not (tmp_path / "older").exists(), "all was looked at again")
     assert segments(tmp_path / "since") == [1, 2, 3, 4, 5]
+    ahead_s, began = 400 * 86_400.0, readings
+    finished(tmp_path / "newer", int(wall_s() - ahead_s))
+    await until(lambda: readings > began + 130, "nearly a day should pass")
+    assert segments(tmp_path / "newer") == [1, 2, 3, 4, 5]
+    await until(lambda: recordings_in(tmp_path) == [], "it should be believed")
     await end_task(keeping)

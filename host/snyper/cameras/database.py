@@ -86,15 +86,12 @@ class Database:
             raise
         return transaction
 
-    def remove_oldest(
-        self, table: sql.Table, time: sql.ColumnElement[float], before_s: float, limit: int
-    ) -> int:
-        """Remove rows of a table, whose key is `number`, that are of before a time: at most `limit`, the
-        oldest first. Return how many. Raises SQLAlchemyError.
+    def remove_some(self, table: sql.Table, condition: sql.ColumnElement[bool], limit: int) -> int:
+        """Remove rows of a table, whose key is `number`, that meet a condition: at most `limit`. Return how
+        many. Raises SQLAlchemyError.
         """
-        old = sql.select(table.c.number).where(time < before_s).order_by(time, table.c.number)
         with self.writing() as db:
-            numbers = list(db.scalars(old.limit(limit)))
+            numbers = list(db.scalars(sql.select(table.c.number).where(condition).limit(limit)))
             if numbers:
                 db.execute(sql.delete(table).where(table.c.number.in_(numbers)))
         return len(numbers)

@@ -124,9 +124,9 @@ class LogTable:
             found = db.execute(query.limit(limit)).mappings().all()
         return [LogRow(**{**row, "what": json.loads(row["what"])}) for row in found]
 
-    def trim(self, before_s: float, limit: int) -> int:
-        """Remove rows whose last time lies before that, at most `limit`, and return how many."""
-        return self._database.remove_oldest(schema.entries, schema.entries.c.last_s, before_s, limit)
+    def trim(self, is_old: sql.ColumnElement[bool], limit: int) -> int:
+        """Remove some rows that are old, at most `limit`, and return how many."""
+        return self._database.remove_some(schema.entries, is_old, limit)
 
     def erase_plate(self, plate: str) -> None:
         """Have no row say a plate."""

@@ -55,16 +55,16 @@ class Removal:
         with self._database.writing() as db:
             self._remove_picture_rows(db, schema.pictures.c.name.in_(names))
 
-    def remove_healths(self, before_s: float, limit: int) -> int:
-        """Remove the oldest healths that came before a time, at most `limit`, and return how many."""
-        return self._database.remove_oldest(schema.healths, schema.healths.c.received_s, before_s, limit)
+    def remove_healths(self, is_old: sql.ColumnElement[bool], limit: int) -> int:
+        """Remove some healths that are old, at most `limit`, and return how many."""
+        return self._database.remove_some(schema.healths, is_old, limit)
 
-    def remove_hours(self, before_s: float, limit: int) -> int:
-        """Remove counters of single cameras of hours before a time, at most `limit`, and return how many."""
+    def remove_hours(self, is_old: sql.ColumnElement[bool], limit: int) -> int:
+        """Remove some counters of single cameras that are old, at most `limit`, and return how many."""
         table = schema.hours
         old = sql.select(table.c.camera_id, table.c.from_s).where(table.c.camera_id != OF_ALL)
         with self._database.writing() as db:
-            rows = db.execute(old.where(table.c.from_s < before_s).limit(limit)).all()
+            rows = db.execute(old.where(is_old).limit(limit)).all()
             for row in rows:
                 is_row = (table.c.camera_id == row.camera_id) & (table.c.from_s == row.from_s)
                 db.execute(sql.delete(table).where(is_row))

@@ -2,8 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sql
 
@@ -12,6 +13,7 @@ from snyper.cameras.database import Database
 from snyper.cameras.log import LogTable
 from snyper.cameras.pictures import PictureFolder
 from snyper.cameras.removal import Removal
+from snyper.system.retention_clock import Late, RetentionClock
 
 DAY_S = 86_400.0
 _AIM_S = 0.02  # of one step: detections that come meanwhile wait at most 50 ms
@@ -47,7 +49,7 @@ class Retention:
 
 
 class Sweep:
-    """One sweep over what is too old at `now_s`. Each `step` is short; between them others write."""
+    """One sweep over what is too old by a clock. Each `step` is short; between them others write."""
 
     def __init__(
         self,
@@ -56,12 +58,13 @@ class Sweep:
         removal: Removal,
         log: LogTable,
         retention: Retention,
-        now_s: float,
+        clock: RetentionClock,
     ) -> None:
         self._database, self._pictures, self._removal = database, pictures, removal
-        self._log, self._retention, self._now_s = log, retention, now_s
+        self._log, self._retention = log, retention
+        self._now_s, self._late = clock.now_s, clock.late
         self._count = _FIRST
-        self._position = (-1.0, -1)
+        self._position: tuple[float, ...] = ()
         self._is_full = True
         self._steps: list[Callable[[], bool]] = [
             self._remove_records,
@@ -82,7 +85,7 @@ class Sweep:
         begin = time.monotonic()
         if self._steps[0]():
             self._steps.pop(0)
-            self._count, self._position, self._is_full = _FIRST, (-1.0, -1), True
+            self._count, self._position, self._is_full = _FIRST, (), True
         else:
             took = time.monotonic() - begin
             most = 2.0 if self._is_full else 1.0  # a step that removed less was no measure
@@ -107,27 +110,30 @@ class Sweep:
         self._removal.remove_pictures(old)
         return False
 
-    def _walk(self, table: sql.Table, is_old: sql.ColumnElement[bool], kept_s: float) -> list[int] | None:
+    def _walk(
+        self, table: sql.Table, is_old: sql.ColumnElement[bool], kept_s: float | None
+    ) -> list[int] | None:
         """Return the records to remove, at most `_count`, among the next rows of a table that came longer ago
-        than `kept_s`, None after the last.
+        than `kept_s`, or of all as they came, whatever the clock said; None after the last.
         """
-        place = sql.tuple_(table.c.received_s, table.c.cursor)
         detections = schema.detections
-        query = sql.select(
-            table.c.received_s, table.c.cursor, (is_old & ~detections.c.is_protected).label("is_to_go")
-        ).where(table.c.received_s < self._now_s - kept_s, place > sql.tuple_(*self._position))
+        place = [table.c.cursor] if kept_s is None else [table.c.received_s, table.c.cursor]
+        query = sql.select((is_old & ~detections.c.is_protected).label("is_to_go"), *place)
+        if kept_s is not None:
+            query = query.where(table.c.received_s < self._now_s - kept_s)
+        if self._position:
+            query = query.where(sql.tuple_(*place) > sql.tuple_(*self._position))
         if table is not detections:
             query = query.join(detections, detections.c.cursor == table.c.cursor)
         with self._database.reading() as db:
-            query = query.order_by(table.c.received_s, table.c.cursor).limit(_MOST)
-            rows = db.execute(query).all()
+            rows = db.execute(query.order_by(*place).limit(_MOST)).all()
         if not rows:
             return None
         found: set[int] = set()
-        for row in rows:
-            self._position = (row.received_s, row.cursor)
-            if row.is_to_go:
-                found.add(row.cursor)
+        for is_to_go, *position in rows:
+            self._position = tuple(position)
+            if is_to_go:
+                found.add(position[-1])
             self._is_full = len(found) == self._count
             if self._is_full:
                 break
@@ -145,24 +151,24 @@ class Sweep:
             whens.append((sql.and_(*fits), (rule.picture_days if is_of_pictures else rule.days) * DAY_S))
         default_s = (self._retention.picture_days if is_of_pictures else self._retention.days) * DAY_S
         kept_s = sql.case(*whens, else_=default_s) if whens else sql.literal(default_s)
-        return table.c.received_s < self._now_s - kept_s
+        return came_before(table.c.received_s, self._now_s - kept_s, self._late)
 
     def _shortest_s(self, is_of_pictures: bool) -> float:
         all_of_them: tuple[Retention | RetentionRule, ...] = (self._retention, *self._retention.rules)
         return DAY_S * min(one.picture_days if is_of_pictures else one.days for one in all_of_them)
 
     def _remove_healths(self) -> bool:
-        before_s = self._now_s - self._retention.days * DAY_S
-        return self._removal.remove_healths(before_s, self._count) < self._count
+        old = came_before(schema.healths.c.received_s, self._now_s - self._retention.days * DAY_S, self._late)
+        return self._removal.remove_healths(old, self._count) < self._count
 
     def _remove_hours(self) -> bool:
         """Remove some counters of single cameras that are older than their records; those of all stay."""
-        before_s = self._now_s - self._retention.days * DAY_S
-        return self._removal.remove_hours(before_s, self._count) < self._count
+        old = came_before(schema.hours.c.from_s, self._now_s - self._retention.days * DAY_S, self._late)
+        return self._removal.remove_hours(old, self._count) < self._count
 
     def _trim_log(self) -> bool:
-        before_s = self._now_s - self._retention.log_days * DAY_S
-        return self._log.trim(before_s, self._count) < self._count
+        old = came_before(schema.entries.c.last_s, self._now_s - self._retention.log_days * DAY_S, self._late)
+        return self._log.trim(old, self._count) < self._count
 
     def _make_room(self) -> bool:
         """Remove some of the oldest pictures, where they take too much of the disk."""
@@ -173,8 +179,16 @@ class Sweep:
         is_short = shutil.disk_usage(self._pictures.folder).free < self._retention.min_free_bytes
         if not is_short and (limit is None or used <= limit):
             return True
-        oldest = self._walk(schema.pictures, sql.true(), 0.0)
+        oldest = self._walk(schema.pictures, sql.true(), None)
         if oldest is None:
             return True
         self._removal.remove_pictures(oldest)
         return False
+
+
+def came_before(
+    stamp: sql.ColumnElement[Any], before_s: sql.ColumnElement[Any] | float, late: Sequence[Late]
+) -> sql.ColumnElement[bool]:
+    """Return the condition that what has a stamp came before a time, wherever the clock was behind then."""
+    later = [stamp.between(one.from_s, one.until_s) & (stamp + one.by_s >= before_s) for one in late]
+    return (stamp < before_s) & ~sql.or_(sql.false(), *later)

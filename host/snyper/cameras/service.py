@@ -442,9 +442,14 @@ class Cameras:
 
     async def sweep(self, retention: Retention) -> None:
         """Remove what is older than it may be, or takes too much room."""
-        sweep = self._store.new_sweep(retention)
+        sweep = await self._work(lambda: self._store.new_sweep(retention))
         while not await self._work(sweep.step):
             pass
+
+    @property
+    def clock_doubt(self) -> str | None:
+        """Say what is not believed of the time of day, by which nothing grows old yet; None for nothing."""
+        return self._store.clock_doubt
 
     async def keep_for(self, retention: Retention | None) -> None:
         """Sweep every few minutes, until cancelled; without a retention nothing is removed."""

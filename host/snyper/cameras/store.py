@@ -28,6 +28,7 @@ from snyper.cameras.records import CamerasError, CameraSettings, Detection, Malf
 from snyper.cameras.removal import Removal
 from snyper.cameras.retention import Retention, Sweep
 from snyper.cameras.zones import Zones
+from snyper.system.retention_clock import FILE, RetentionClock
 
 _ERASED_AT_ONCE = 50
 _SETTINGS = [field.name for field in fields(CameraSettings)]
@@ -41,6 +42,8 @@ class Store:
     """
 
     def __init__(self, folder: Path, database: Database, zones: Zones, keep_free_bytes: int) -> None:
+        self._folder = folder
+        self._clock: RetentionClock | None = None  # once something is removed by its age
         self.pictures = PictureFolder(folder / "pictures")
         self._database, self._zones = database, zones
         self._keep_free_bytes = keep_free_bytes
@@ -61,6 +64,8 @@ class Store:
 
     def close(self) -> None:
         """End the threads that write pictures and have their names on the disk."""
+        if self._clock is not None:
+            self._clock.update()
         for _ in self._writers:
             self._unwritten.put(None)
         for writer in self._writers:
@@ -139,8 +144,27 @@ class Store:
         return Check(self._database, self.pictures, self._removal, repairs)
 
     def new_sweep(self, retention: Retention) -> Sweep:
-        """Return a sweep of what is too old now, to be taken step by step."""
-        return Sweep(self._database, self.pictures, self._removal, self.log, retention, time.time())
+        """Return a sweep of what is too old now, to be taken step by step. Raises
+        sqlalchemy.exc.SQLAlchemyError.
+        """
+        if self._clock is None:
+            self._clock = RetentionClock(self._folder / FILE, self._newest_s)
+        else:
+            self._clock.update()
+        return Sweep(self._database, self.pictures, self._removal, self.log, retention, self._clock)
+
+    @property
+    def clock_doubt(self) -> str | None:
+        """Say what is not believed of the time of day, if anything."""
+        return None if self._clock is None else self._clock.doubt
+
+    def _newest_s(self) -> float | None:
+        """Return when the last record came."""
+        table = schema.detections
+        last = sql.select(table.c.received_s).order_by(table.c.cursor.desc()).limit(1)
+        with self._database.reading() as db:
+            found: float | None = db.scalar(last)
+        return found
 
     def _write_pictures_of_all(self) -> None:
         while (job := self._unwritten.get()) is not None:

@@ -55,7 +55,13 @@ async def serving_cameras(
             gateway.guard.take_more_keys(keys.name_of)
         gateway.guard.confine(keys.is_limited, _is_ours)
         gateway.guard.welcome(lambda path, origin: _is_ours(path) and _is_welcome(origin, origins))
-        gateway.add_state(lambda: {"clients": server.count, "packets_dropped": server.dropped})
+        gateway.add_state(
+            lambda: {
+                "clients": server.count,
+                "packets_dropped": server.dropped,
+                **({} if cameras.clock_doubt is None else {"clock": cameras.clock_doubt}),
+            }
+        )
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
 
         def is_revoked(key: str) -> bool:

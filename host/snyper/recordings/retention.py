@@ -1,7 +1,6 @@
 """Removes the oldest of what is recorded, by age and by size: never what somebody uses."""
 
 import heapq
-import math
 import os
 import time
 from collections.abc import Generator, Iterator
@@ -19,6 +18,7 @@ from snyper.recordings.layout import (
     sidecar_path,
 )
 from snyper.system.files import lock
+from snyper.system.retention_clock import RetentionClock
 
 _AT_ONCE = 256  # files that a step looks at
 _BEGUN_S = 3_600.0  # after which a recording without segments is none that has just begun
@@ -35,6 +35,17 @@ class _Old:
     is_last: bool  # of its recording, or the last when that was looked at
 
 
+def newest_s(place: Path) -> float | None:
+    """Return when the last record in a folder of recordings was written, by its file, in seconds since 1970;
+    None where there is none.
+    """
+    newest: float | None = None
+    for path in place.glob("*/*.seg"):
+        with suppress(OSError):
+            newest = max(newest or 0.0, path.stat().st_mtime)
+    return newest
+
+
 def recordings_in(place: Path) -> list[Path]:
     """Return the folders of the recordings in a folder, by their names. Raises OSError."""
     return sorted(path.parent for path in place.glob(f"*/{DESCRIPTION}"))
@@ -44,11 +55,11 @@ def remove_old(
     place: Path,
     max_age_s: float | None = None,
     max_bytes: int | None = None,
-    young_from_s: float = math.inf,
+    clock: RetentionClock | None = None,
 ) -> Iterator[Path]:
     """Remove segments of the recordings in a folder: those whose last record is older than `max_age_s`, and
     the oldest while all have more than `max_bytes` together. A recording without any goes an hour after
-    it was begun. What was written from `young_from_s` on, in seconds since 1970, is never too old.
+    it was begun. Ages are by `clock`, without one by the time of day.
 
     Each step of the iteration is short, however many there are: it looks at some files of a recording, and
     yields its folder, or removes a segment, and yields its path. Nothing is removed of what somebody reads,
@@ -61,15 +72,15 @@ def remove_old(
     for folder in sorted(place.iterdir()):
         if folder.is_symlink() or not any((folder / name).exists() for name in (DESCRIPTION, WRITER_LOCK)):
             continue
-        segments = yield from _segments_of(folder)
+        segments = yield from _segments_of(folder, clock)
         total += sum(one.bytes for one in segments)
         found.append(segments)
         if not segments and (max_age_s, max_bytes) != (None, None):
             _remove_empty(folder, errors)
-    oldest_s = None if max_age_s is None else time.time() - max_age_s
+    now_s = time.time() if clock is None else clock.now_s
     used: set[Path] = set()
     for one in heapq.merge(*found):
-        is_old = oldest_s is not None and one.written_s < min(oldest_s, young_from_s)
+        is_old = max_age_s is not None and one.written_s < now_s - max_age_s
         is_too_much = max_bytes is not None and total > max_bytes
         if not is_old and not is_too_much:
             break
@@ -91,7 +102,7 @@ def _is_removed(one: _Old, errors: list[OSError]) -> bool:
         return False
 
 
-def _segments_of(folder: Path) -> Generator[Path, None, list[_Old]]:
+def _segments_of(folder: Path, clock: RetentionClock | None) -> Generator[Path, None, list[_Old]]:
     numbers = segments_in(folder)
     yield folder
     found: list[_Old] = []
@@ -101,7 +112,8 @@ def _segments_of(folder: Path) -> Generator[Path, None, list[_Old]]:
         size = 0
         with suppress(FileNotFoundError):  # nobody has written the file beside it, or somebody removes both
             state = path.stat()
-            written_s, size = max(written_s, state.st_mtime), state.st_size
+            stamp_s = state.st_mtime if clock is None else clock.came_s(state.st_mtime)
+            written_s, size = max(written_s, stamp_s), state.st_size
             size += sidecar_path(path).stat().st_size
         found.append(_Old(written_s, folder, number, size, number == numbers[-1]))
         if len(found) % _AT_ONCE == 0:

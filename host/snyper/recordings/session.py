@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import math
 import os
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
@@ -17,9 +15,10 @@ from snyper.client import HubClient
 from snyper.recordings.continuation import continuation_of, last_recording
 from snyper.recordings.errors import InUse
 from snyper.recordings.recorder import Recorder
-from snyper.recordings.retention import remove_old
+from snyper.recordings.retention import newest_s, remove_old
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system.files import lock, shown
+from snyper.system.retention_clock import FILE, RetentionClock
 
 RETENTION_S = 60.0
 _LOCK = "recorder.lock"
@@ -109,11 +108,11 @@ async def put_mark(
 async def keep_within(place: Path, max_age_s: float | None, max_bytes: int | None) -> None:
     """Remove the oldest of a folder of recordings, now and again and again."""
     said = ""
-    began_s, began_steady_s = time.time(), time.monotonic()
+    clock: RetentionClock | None = None
+    if max_age_s is not None:
+        clock = await asyncio.to_thread(RetentionClock, place / FILE, lambda: newest_s(place))
     while max_age_s is not None or max_bytes is not None:
-        # A time of day that is set meanwhile, as after a boot without a clock, makes nothing old of this run.
-        is_young = max_age_s is None or time.monotonic() - began_steady_s < max_age_s
-        old = remove_old(place, max_age_s, max_bytes, began_s if is_young else math.inf)
+        old = remove_old(place, max_age_s, max_bytes, clock)
         try:
             await asyncio.to_thread(deque, old, 0)
         except OSError as error:
@@ -121,3 +120,5 @@ async def keep_within(place: Path, max_age_s: float | None, max_bytes: int | Non
                 said = str(error)
                 _logger.warning("not all of what is old in %s is removed: %s", shown(place), error)
         await asyncio.sleep(RETENTION_S)
+        if clock is not None:
+            await asyncio.to_thread(clock.update)
