@@ -2,22 +2,27 @@
 
 import asyncio
 import base64
+import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sql
 
 from snyper.cameras import schema
+from snyper.cameras.batch import MAX_PLATES, Incoming
 from snyper.cameras.database import Database
 from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.pictures import NewPicture, PictureFolder
 from snyper.cameras.queries import MAX_BUCKETS, Queries
 from snyper.cameras.records import Accepted, Malformed, RecordQuery
 from snyper.cameras.service import Cameras, opened
+from snyper.cameras.store import Store
 from snyper.cameras.zones import Zones
 from tests.integration.camera_bodies import jpeg
 
@@ -111,6 +116,38 @@ async def test_a_fault_of_one_is_its_alone(tmp_path: Path) -> None:
         assert len(list((tmp_path / "cameras" / "pictures").rglob("*.jpg"))) == 2
         statistics = await cameras.statistics()
         assert (statistics.total_detections, statistics.unique_cameras) == (2, 2)
+
+
+def test_all_that_waits_may_have_more_plates_than_a_statement_takes(tmp_path: Path) -> None:
+    limit = 32_766  # of SQLite, of which some systems have a larger one
+    database = Database(tmp_path, None)
+    store = Store(tmp_path, database, Zones("UTC", None), 0)
+    try:
+        with database.writing() as db:
+            connection: Any = db.connection.dbapi_connection
+            connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, limit)
+        items = [
+            Incoming(
+                detection_of(
+                    {
+                        **NAMES,
+                        "ocr_results": [f"{number} a {plate}" for plate in range(MAX_PLATES)],
+                        "plate_detections": [{"text": f"{number} b {plate}"} for plate in range(MAX_PLATES)],
+                    }
+                ),
+                time.time(),
+            )
+            for number in range(limit // (2 * MAX_PLATES) + 2)
+        ]
+        store.write(items)
+        assert {type(one.outcome) for one in items} == {Accepted}, items[0].outcome
+        store.write(items[:1])
+        with database.reading() as db:
+            count = db.scalar(sql.select(sql.func.count()).select_from(schema.plates))
+        assert count == len(items) * 2 * MAX_PLATES
+    finally:
+        store.close()
+        database.close()
 
 
 async def test_nobody_waits_for_the_pictures_of_others(

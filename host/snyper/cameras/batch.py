@@ -4,7 +4,7 @@ import hashlib
 import json
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,14 +30,13 @@ _ADD_TRIGRAMS = "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:num
 # Of a new difference: some ten messages make the mean.
 _SKEW_WEIGHT: sql.ColumnElement[float] = sql.literal_column("0.2")
 _TABLES = schema.TABLES.sorted_tables  # what others point to first
-# Statements are made once: to make one takes longer than to use it.
-_AMONG: sql.BindParameter[Any] = sql.bindparam("among", expanding=True)
+_CAMERAS = "SELECT camera_id FROM cameras WHERE camera_id IN"
+_IDS = "SELECT hash, digest FROM device_ids WHERE hash IN"
+_PLATES = "SELECT folded, number FROM plates WHERE folded IN"
+_COMPONENTS = "SELECT * FROM components WHERE camera_id IN"
+_TOLD_HEALTHS = "SELECT camera_id, ids FROM told_healths WHERE camera_id IN"
 _NUMBERS = sql.select(schema.numbers)
-_CAMERAS = sql.select(schema.cameras.c.camera_id).where(schema.cameras.c.camera_id.in_(_AMONG))
-_IDS = sql.select(schema.device_ids).where(schema.device_ids.c.hash.in_(_AMONG))
-_PLATES = sql.select(schema.plates.c.folded, schema.plates.c.number).where(schema.plates.c.folded.in_(_AMONG))
-_COMPONENTS = sql.select(schema.components).where(schema.components.c.camera_id.in_(_AMONG))
-_TOLD_HEALTHS = sql.select(schema.told_healths).where(schema.told_healths.c.camera_id.in_(_AMONG))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass
@@ -64,23 +63,33 @@ class Incoming:
 
 
 class Batch:
-    """A batch that is written through `db`."""
+    """A batch that is written through `db`. `cameras` are some of those that are there, which stay."""
 
-    def __init__(self, database: Database, db: sql.Connection, recent: RecentBodies, zones: Zones) -> None:
+    def __init__(
+        self,
+        database: Database,
+        db: sql.Connection,
+        recent: RecentBodies,
+        zones: Zones,
+        cameras: Collection[str],
+    ) -> None:
         self._database, self._db, self._recent, self._zones = database, db, recent, zones
+        self._cameras = cameras
+        self.more_cameras: set[str] = set()  # that are there once this is written
         self._numbers: dict[str, int] = {row.name: row.value for row in db.execute(_NUMBERS)}
+        self._changed: set[str] = set()  # numbers
         self._rows: defaultdict[sql.Table, list[dict[str, Any]]] = defaultdict(list)
 
     def write(self, items: Sequence[Incoming]) -> list[Accepted | Exception]:
         """Write all rows, and return the outcome of each item, which holds once the transaction does. Raises
         sqlalchemy.exc.SQLAlchemyError.
         """
-        known_cameras = self._known_cameras(items)
+        self.more_cameras = self._known_cameras(items)
         ids, components = self._known_ids(items), self._known_components(items)
         told = self._told_healths(items)
         outcomes: list[Accepted | Exception] = []
         for one in items:
-            if not self._takes(one.item.camera_id, known_cameras):
+            if not self._takes(one.item.camera_id):
                 refusal = f"there are {MAX_CAMERAS:,} cameras already: no other is taken"
                 outcomes.append(Malformed(refusal))
             elif isinstance(one.item, Detection):
@@ -105,52 +114,49 @@ class Batch:
         self._database.put(self._db, schema.components, changed, _new_component)
         rows = [{"camera_id": name, "ids": _json(last)} for name, last in sorted(told.items())]
         self._database.put(self._db, schema.told_healths, rows, _new_ids)
-        numbers = [{"name": name, "value": value} for name, value in self._numbers.items()]
+        numbers = [{"name": name, "value": self._numbers[name]} for name in sorted(self._changed)]
         self._database.put(self._db, schema.numbers, numbers, new_value)
         return outcomes
 
     def _next(self, name: str, count: int = 1) -> int:
+        self._changed.add(name)
         self._numbers[name] = self._numbers.get(name, 0) + count
         return self._numbers[name]
 
     # --- what is there already
 
     def _known_cameras(self, items: Iterable[Incoming]) -> set[str]:
-        names = sorted({one.item.camera_id for one in items})
-        return set(self._db.scalars(_CAMERAS, {"among": names}))
+        names = {one.item.camera_id for one in items}.difference(self._cameras)
+        return {row.camera_id for row in self._find(_CAMERAS, names)}
 
-    def _takes(self, camera_id: str, known: set[str]) -> bool:
-        if camera_id not in known:
+    def _takes(self, camera_id: str) -> bool:
+        if camera_id not in self._cameras and camera_id not in self.more_cameras:
             if self._numbers.get("cameras", 0) >= MAX_CAMERAS:
                 return False
             self._next("cameras")
-            known.add(camera_id)
+            self.more_cameras.add(camera_id)
         return True
 
     def _known_ids(self, items: Iterable[Incoming]) -> dict[str, str]:
-        hashes = [
+        hashes = {
             _id_hash(one.item)
             for one in items
             if isinstance(one.item, Detection) and one.item.detection_id is not None
-        ]
-        if not hashes:
-            return {}
-        return {row.hash: row.digest for row in self._db.execute(_IDS, {"among": hashes})}
+        }
+        return {row.hash: row.digest for row in self._find(_IDS, hashes)}
 
     def _known_components(self, items: Iterable[Incoming]) -> dict[tuple[str, str], dict[str, Any]]:
         names = {one.item.camera_id for one in items if isinstance(one.item, Health)}
-        if not names:
-            return {}
-        rows = self._db.execute(_COMPONENTS, {"among": sorted(names)}).mappings()
-        return {(row["camera_id"], row["component"]): dict(row) for row in rows}
+        return {(row.camera_id, row.component): row._asdict() for row in self._find(_COMPONENTS, names)}
 
     def _told_healths(self, items: Iterable[Incoming]) -> dict[str, list[str]]:
         """Return the last ids of those cameras whose health checks bring one."""
         names = {one.item.camera_id for one in items if isinstance(one.item, Health) and one.item.health_id}
-        if not names:
-            return {}
-        rows = self._db.execute(_TOLD_HEALTHS, {"among": sorted(names)})
+        rows = self._find(_TOLD_HEALTHS, names)
         return {name: [] for name in names} | {row.camera_id: json.loads(row.ids) for row in rows}
+
+    def _find(self, query: str, values: Iterable[str]) -> Iterator[sql.Row[Any]]:
+        return self._database.find(self._db, query, sorted(values))
 
     # --- what comes
 
@@ -218,7 +224,7 @@ class Batch:
         if not seen:
             return
         texts = sorted({folded for _, folded in seen})
-        known = {row.folded: row.number for row in self._db.execute(_PLATES, {"among": texts})}
+        known = {row.folded: row.number for row in self._find(_PLATES, texts)}
         for text in texts:
             if text not in known:
                 known[text] = self._next("plates")
@@ -380,7 +386,3 @@ def _class_of(item: Detection) -> str:
     first = found[0] if isinstance(found, list) and found else None
     name = first.get("class") if isinstance(first, dict) else None
     return name[:64] if isinstance(name, str) else ""
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

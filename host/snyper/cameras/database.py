@@ -1,7 +1,7 @@
 """The database of the cameras: a file of SQLite in their folder, or PostgreSQL."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from snyper.system.files import PRIVATE, shown
 
 FILE = "cameras.db"
 _LOCK = "lock"
+_MAX_AMONG = 1_000  # values of a statement: SQLite takes 32,766 at most
 _INCREMENTAL = 2  # of SQLite's auto_vacuum
 _LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
 # Others may write: one at a time, so that numbers rise as they are seen.
@@ -117,6 +118,13 @@ class Database:
             return list(cursor.fetchall())  # which does the work, row by row
         finally:
             connection.close()
+
+    def find(self, db: sql.Connection, query: str, values: Sequence[str]) -> Iterator[sql.Row[Any]]:
+        """Yield the rows of a query that ends with IN, which those values follow. Raises SQLAlchemyError."""
+        mark = "?" if self.is_sqlite else "%s"
+        for at in range(0, len(values), _MAX_AMONG):
+            some = tuple(values[at : at + _MAX_AMONG])
+            yield from db.exec_driver_sql(f"{query} ({', '.join([mark] * len(some))})", some)
 
     def put(
         self, db: sql.Connection, table: sql.Table, rows: list[dict[str, Any]], change: Change | None = None

@@ -49,6 +49,7 @@ class Store:
         self._keep_free_bytes = keep_free_bytes
         self._is_full, self._look_s = False, -math.inf
         self._recent = RecentBodies()
+        self._cameras: set[str] = set()  # that have a row, as far as was asked
         self._removal = Removal(database, self.pictures)
         self.log = LogTable(database)
         # An executor's futures, which nobody waits for, cost more than the queue.
@@ -225,7 +226,7 @@ class Store:
         """
         try:
             with self._database.writing() as db:
-                batch = Batch(self._database, db, self._recent, self._zones)
+                batch = Batch(self._database, db, self._recent, self._zones, self._cameras)
                 outcomes = batch.write(items)
                 synced.result()
         except Exception as error:
@@ -239,6 +240,7 @@ class Store:
                 for one in items:
                     one.outcome = _refusal(error)
         else:
+            self._cameras |= batch.more_cameras
             for one, outcome in zip(items, outcomes, strict=True):
                 one.outcome = outcome
 
