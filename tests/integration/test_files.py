@@ -40,6 +40,53 @@ ODD_NAMES = [
 TRACE = Trace(20_000, 400, 50_000, [-50, 0, 50], [100, 30_000, 50_000])
 
 
+def begun(code: str, path: Path) -> subprocess.Popen[str]:
+    """Have a process begin to write `path`, by a context `part` that it then is in."""
+    wait = "with part:\n print('begun', flush=True)\n sys.stdin.read()"
+    program = f"import sys\nfrom pathlib import Path\n{code}\n{wait}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def parts_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.endswith(".part")}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from snyper.system.files import writing; part = writing(Path(sys.argv[1]))",
+        "from snyper.system.unfinished import part_folder; part = part_folder(Path(sys.argv[1]))",
+    ],
+)
+def test_what_a_killed_process_was_writing_goes_with_the_next(tmp_path: Path, code: str) -> None:
+    strangers = {".snyper-0a1b2c3.part", ".snyper-0a1b2c3d.part.part", "out.csv.part"}
+    for name in strangers:
+        (tmp_path / name).touch()
+    (tmp_path / ".snyper-01234567.part").symlink_to(tmp_path / "out.csv.part")
+    strangers.add(".snyper-01234567.part")
+    killed, running = begun(code, tmp_path / "a"), begun(code, tmp_path / "b")
+    assert len(parts_in(tmp_path)) == len(strangers) + 2
+    killed.kill()
+    killed.communicate()
+    with writing(tmp_path / "a") as file:
+        file.write(b"whole")
+        assert len(parts_in(tmp_path)) == len(strangers) + 2
+    assert len(parts_in(tmp_path)) == len(strangers) + 1
+    running.communicate()
+    assert running.returncode == 0
+    assert parts_in(tmp_path) == strangers
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     path = tmp_path / "journal.sqlite3"

@@ -1,8 +1,6 @@
 """Recordings as others read them: `.npy`, CSV, Zarr. What is written takes no memory beyond a few blocks."""
 
 import csv
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy
 from snyper.recordings.errors import RecordingError
 from snyper.recordings.recording import Epoch, Recording, Run
 from snyper.system.text import table_cell
+from snyper.system.unfinished import part_folder
 
 Progress = Callable[[int, int], None]  # with samples that are done, and how many there are
 _CHUNK_BYTES = 1 << 20  # of Zarr's chunks
@@ -82,9 +81,9 @@ def write_zarr(
         raise FileExistsError(f"{path} is there already")
     epochs = _epochs_of(recording, epoch)
     total = sum(one.samples for one in epochs)
-    part = path.with_name(f".snyper-{secrets.token_hex(4)}.part")  # which is nobody else's
-    try:
-        root = zarr.open_group(part, mode="w")
+    with part_folder(path) as part:
+        whole = part / path.name
+        root = zarr.open_group(whole, mode="w")
         root.attrs.update(_attributes_of(recording))
         done = 0
         for index, one in enumerate(epochs):
@@ -104,9 +103,7 @@ def write_zarr(
                 on_progress(done + until, total)
                 at = until
             done += at
-        part.rename(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        whole.rename(path)
     return total
 
 

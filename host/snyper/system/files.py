@@ -1,7 +1,6 @@
 """Files that a person names: how they are written, and how their names are shown."""
 
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from snyper.device.disk import lock as lock, shown as shown
+from snyper.system.unfinished import begin_part
 
 PRIVATE = 0o600  # the mode of a file with a secret in it
 _AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
@@ -55,13 +55,15 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read, whole or not at all. A link is followed. Raises OSError."""
     path = path.resolve()
-    new = path.with_name(f".snyper-{secrets.token_hex(4)}.part")
+    new, number = begin_part(path, PRIVATE)
     try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _AS_IT_IS, PRIVATE), "wb") as file:
+        with os.fdopen(number, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path)
+            if os.name != "posix":  # Windows renames nothing that is open, and takes nothing for left
+                file.close()
+            new.replace(path)
     finally:
         new.unlink(missing_ok=True)
 
@@ -112,9 +114,9 @@ def _replacing(path: Path, found: os.stat_result | None) -> Iterator[BinaryIO]:
     """Open another file beside `path` that takes its place at the end."""
     if found is not None:
         os.close(os.open(path, os.O_WRONLY))  # raises where this is not to be written
-    new = path.with_name(f".snyper-{secrets.token_hex(4)}.part")
+    new, number = begin_part(path)
     try:
-        with new.open("xb") as file:
+        with os.fdopen(number, "wb") as file:
             if found is not None:
                 if hasattr(os, "chown"):  # not on Windows
                     with suppress(PermissionError):  # somebody else's, that may be written: it changes hands
@@ -123,7 +125,9 @@ def _replacing(path: Path, found: os.stat_result | None) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _replace(new, path)
+            if os.name != "posix":
+                file.close()
+            _replace(new, path)
     finally:
         new.unlink(missing_ok=True)
 
