@@ -33,12 +33,17 @@ until health 2>/dev/null; do kill -0 $server || exit 9; sleep 0.2; done
 id -u; stat -c '%u %a' /arrays/arrays.db; /opt/snyper/bin/snyper --version
 kill -TERM $server; wait $server; echo "ended $?"
 """
+ADDED_MB = 90  # to the base, at most: docs/arrays.md has what it was
+
+
+def containerfile() -> str:
+    """Return its text, with each instruction in one line."""
+    return CONTAINERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
 
 
 def instruction(name: str) -> Any:
     """Return the JSON of the last such instruction."""
-    text = CONTAINERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
-    [*_, found] = re.findall(rf"^{name}\b.*?(\[.*\])\s*$", text, re.MULTILINE)
+    [*_, found] = re.findall(rf"^{name}\b.*?(\[.*\])\s*$", containerfile(), re.MULTILINE)
     return json.loads(found)
 
 
@@ -58,10 +63,12 @@ def test_its_steps_in_an_environment(tmp_path: Path) -> None:
             words = [word.replace(old, new) for word in words]
         return [word.replace(":8000", f":{port}") for word in words]
 
-    [extras] = re.findall(r"pip install \S+ '/src(\[.*?\])'", CONTAINERFILE.read_text(encoding="utf-8"))
+    [extras] = re.findall(r"pip install \S+ '/src(\[.*?\])'", containerfile())
+    [needless] = re.findall(r"pip (uninstall .*?) &&", containerfile())
     venv.create(here, with_pip=True)
     wheel = built_wheel(ROOT, tmp_path / "wheel")
     run(here / "bin" / "python", "-m", "pip", "install", "--quiet", f"{wheel}{extras}", timeout=INSTALL_S)
+    run(here / "bin" / "python", "-m", "pip", *needless.split())
     home = environment(HOME=str(tmp_path))
     without_key = subprocess.run(
         moved(instruction("ENTRYPOINT")), env=home, capture_output=True, text=True, check=False, timeout=60
@@ -122,6 +129,7 @@ def test_the_image(buildah: list[str]) -> None:
         *("--build-arg", f"BASE={BASE}", "--tag", IMAGE, "--file", CONTAINERFILE, ROOT),
         timeout=INSTALL_S,
     )
+    assert size_mb(buildah, IMAGE) - size_mb(buildah, BASE) < ADDED_MB
     config = json.loads(run(*buildah, "inspect", "--type", "image", IMAGE).stdout)["Docker"]["config"]
     assert config["User"] == "10001:10001"
     assert config["Volumes"] == {"/arrays": {}}
@@ -135,6 +143,13 @@ def test_the_image(buildah: list[str]) -> None:
     done = run(*buildah, "run", "--isolation", "chroot", container, "--", *script, *words, "--open")
     version = run(sys.executable, "-m", "snyper.cli", "--version").stdout.strip()
     assert done.stdout.splitlines() == ["10001", "10001 600", version, "ended 0"]
+
+
+def size_mb(buildah: list[str], image: str) -> int:
+    [found] = json.loads(run(*buildah, "images", "--json", image).stdout)
+    number, unit = found["size"].split()
+    assert unit == "MB", found
+    return round(float(number))
 
 
 def _quotable(words: list[str], port: int) -> list[str]:
