@@ -76,7 +76,11 @@ def watched_context(browser: Browser, url: str, **options: Any) -> Iterator[Watc
 
 @contextmanager
 def running_dashboard(
-    directory: Path, hub: str, gateway: str = f"http://{HOST}:9", cameras: str = f"http://{HOST}:9"
+    directory: Path,
+    hub: str,
+    gateway: str = f"http://{HOST}:9",
+    cameras: str = f"http://{HOST}:9",
+    *more: str,
 ) -> Iterator[str]:
     """Run the dashboard of a hub for the block, with archive, recordings and log in `directory`; return its
     address.
@@ -86,7 +90,7 @@ def running_dashboard(
         directory,
         *("dashboard", "--hub", hub, "--listen", listen, "--no-open"),
         *("--archive", str(directory / "archive.sqlite3"), "--gateway", gateway),
-        *("--cameras", cameras),
+        *("--cameras", cameras, *more),
     )
     try:
         yield f"http://{listen}"

@@ -31,7 +31,7 @@ from tests.integration.browsing import (
 )
 from tests.integration.calls_harness import HubProcess
 from tests.integration.dashboard_process import Process
-from tests.integration.harness import wait_until
+from tests.integration.harness import HOST, wait_until
 from tests.integration.tabs import running_tabs
 
 pytestmark = needs_browser
@@ -326,6 +326,26 @@ def test_the_end_of_the_dashboard_ends_a_recording_as_one_should(browser: Browse
         assert [path.name for path in folder.glob("*.idx")] == ["000001.idx"]
         with open_recording(folder) as recording:
             assert recording.epochs[0].samples > 0
+
+
+def test_what_is_recorded_is_kept_within_its_limits(browser: Browser, tmp_path: Path) -> None:
+    old = tmp_path / "recordings" / "old"
+    writer = RecordingWriter(old, "lab8", "wave")
+    writer.begin("e", StreamSpec("<f8", (), 100))
+    writer.write_block(0, numpy.ones(100), 0, 0, 0)
+    writer.close()
+    keep = ("--keep-gb", "0", "--keep-days", "1000")
+    with (
+        HubProcess() as hub,
+        source(hub.address, "lab8"),
+        running_dashboard(tmp_path, hub.address, f"http://{HOST}:9", f"http://{HOST}:9", *keep) as url,
+        watched_context(browser, url) as desk,
+    ):
+        assert recorded_in(tmp_path / "recordings") == [old]
+        said = record(open_page(desk, "lab8/wave"), "lab8/wave")
+        wait_until(lambda: not old.exists(), "the oldest should go")
+        assert len(recorded_in(tmp_path / "recordings")) == 1
+        expect(said).to_contain_text("none missing")
 
 
 def test_a_folder_that_another_process_records_into_is_said_to_be(

@@ -15,7 +15,7 @@ from snyper.cli.array_gateway import DEFAULT_GATEWAY
 from snyper.cli.commands import HubOption, Json, address
 from snyper.cli.history_commands import JournalOption
 from snyper.cli.output import err, fail
-from snyper.cli.record_command import DEFAULT_FOLDER
+from snyper.cli.record_command import DEFAULT_FOLDER, KeepDays, KeepGb, kept
 from snyper.cli.serving import Certificate, CertificateKey, Limit, check_certificate, limits_of
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
@@ -57,6 +57,8 @@ def dashboard(
         Path,
         typer.Option(metavar="FOLDER", help="Where its page Signals records streams to.", file_okay=False),
     ] = DEFAULT_FOLDER,
+    keep_days: KeepDays = None,
+    keep_gb: KeepGb = None,
     gateway: Annotated[
         str,
         typer.Option(
@@ -118,7 +120,7 @@ def dashboard(
                 from snyper.dashboard import serve  # which takes a second: what is wrong is said before that
 
             access = serve.Access(password, tls, limits)
-            places = serve.Places(recordings, gateway, cameras)
+            places = serve.Places(recordings, gateway, cameras, *kept(keep_days, keep_gb))
             asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, places, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")

@@ -28,9 +28,18 @@ DEFAULT_FOLDER = Path("recordings")
 Folder = Annotated[
     Path, typer.Option("--folder", metavar="FOLDER", help="Of the recordings.", file_okay=False)
 ]
+KeepDays = Annotated[float | None, typer.Option(metavar="DAYS", help="Remove what is older.", min=0)]
+KeepGb = Annotated[
+    float | None, typer.Option(metavar="GB", help="Remove the oldest of more than that.", min=0)
+]
 _DAY_S = 86_400
 _GB = 1_000_000_000
 _SHOW_S = 0.5
+
+
+def kept(days: float | None, gb: float | None) -> tuple[float | None, int | None]:
+    """Return for how many seconds, and up to how many bytes, recordings are kept; None for no limit."""
+    return None if days is None else days * _DAY_S, None if gb is None else int(gb * _GB)
 
 
 def record(
@@ -49,12 +58,8 @@ def record(
         float | None,
         typer.Option(metavar="SECONDS", help="End after so long; by default with Ctrl-C.", min=0),
     ] = None,
-    keep_days: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Remove what is older.", min=0)
-    ] = None,
-    keep_gb: Annotated[
-        float | None, typer.Option(metavar="GB", help="Remove the oldest of more than that.", min=0)
-    ] = None,
+    keep_days: KeepDays = None,
+    keep_gb: KeepGb = None,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
@@ -76,12 +81,10 @@ def record(
         err.print(one_line(f"{recorder.name}: {how} {shown(path)}"), soft_wrap=True)
 
     async def record_all(spill: Path) -> None:
-        max_age_s = None if keep_days is None else keep_days * _DAY_S
-        max_bytes = None if keep_gb is None else int(keep_gb * _GB)
         with suppress(TimeoutError):
             async with asyncio.timeout(duration), connect(hub, reconnect=True) as console:
                 warn_of_losses(console, hub)
-                keeping = asyncio.create_task(keep_within(folder, max_age_s, max_bytes))
+                keeping = asyncio.create_task(keep_within(folder, *kept(keep_days, keep_gb)))
                 marks = _Marks(console, begun)
                 shows = can_redraw(err) and not as_json
                 showing = asyncio.create_task(_show(begun, marks)) if shows else None

@@ -30,9 +30,10 @@ RETRY_S = 0.5  # after an answer that is of no use
 
 class HubFeed:
     """The dashboard's one console. `hub` takes the commands of its pages; `connection` is what is followed,
-    None while there is no hub. What is recorded goes into `recordings`; arrays are those of `gateway`, a URL
-    or a name at the hub, cameras those of the gateway at the URL `cameras`. Raises ValueError for an address,
-    or a key, that is none, OSError for a file of certificates that is none.
+    None while there is no hub. What is recorded goes into `recordings`, and meanwhile the oldest of it, as
+    `keep` says: beyond so many seconds, and so many bytes. Arrays are those of `gateway`, a URL or a name at
+    the hub, cameras those of the gateway at the URL `cameras`. Raises ValueError for an address, or a key,
+    that is none, OSError for a file of certificates that is none.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class HubFeed:
         recordings: Path = Path("recordings"),
         gateway: str = "http://127.0.0.1:8000",
         cameras: str = "http://127.0.0.1:8765",
+        keep: tuple[float | None, int | None] = (None, None),
     ) -> None:
         self.model = model
         self.store = store
@@ -49,7 +51,7 @@ class HubFeed:
         self.hub = ReconnectingClient(model.hub)
         self.services = ServiceReadings(self.hub, model.hub)
         self.signals = SignalFeed(self.hub, model)
-        self.recorders = SignalRecorders(self.hub, recordings)
+        self.recorders = SignalRecorders(self.hub, recordings, *keep)
         self.arrays = StoredArrays(gateway, model.hub)
         self.cameras = CameraFeed(cameras)
         self.past = RecordedPast(recordings)

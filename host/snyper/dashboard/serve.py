@@ -46,12 +46,14 @@ class Access:
 @dataclass(frozen=True)
 class Places:
     """The folder of recordings; the gateway with arrays, its URL or its name at the hub; the URL of the
-    gateway with cameras.
+    gateway with cameras. While something is recorded, the oldest recordings beyond an age and a size go.
     """
 
     recordings: Path
     gateway: str
     cameras: str
+    max_age_s: float | None
+    max_bytes: int | None
 
 
 _SWITCH_S = 0.001  # for which a thread that exports may keep the pages waiting
@@ -84,7 +86,8 @@ async def serve(
 
     store = Store(journal, archive, on_archive_state, is_loopback(parse_hub(hub)[0]))
     try:
-        feed = HubFeed(model, store, places.recordings, places.gateway, places.cameras)
+        keep = places.max_age_s, places.max_bytes
+        feed = HubFeed(model, store, places.recordings, places.gateway, places.cameras, keep)
         try:
             await _serve(feed, sock, access, ready)
         finally:

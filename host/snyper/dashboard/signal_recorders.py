@@ -10,7 +10,7 @@ from snyper.client import HubClient
 from snyper.client.labels import plural
 from snyper.dashboard.signal_feed import problem_of
 from snyper.recordings import Recorder
-from snyper.recordings.session import only_recorder, put_mark, record_stream
+from snyper.recordings.session import keep_within, only_recorder, put_mark, record_stream
 from snyper.shared.socket_protocol import ProtocolError
 from snyper.system import steady
 from snyper.system.files import shown
@@ -58,10 +58,16 @@ class Running:
 
 
 class SignalRecorders:
-    """Recorders of streams into folders in `place`, which is theirs alone while any runs."""
+    """Recorders of streams into folders in `place`, which is theirs alone while any runs. Meanwhile the
+    oldest there goes beyond `max_age_s` and `max_bytes`.
+    """
 
-    def __init__(self, hub: HubClient, place: Path) -> None:
+    def __init__(
+        self, hub: HubClient, place: Path, max_age_s: float | None = None, max_bytes: int | None = None
+    ) -> None:
         self.place = place
+        self._keep = max_age_s, max_bytes
+        self._keeping: asyncio.Task[None] | None = None
         self.running: dict[str, Running] = {}
         self.problems: dict[str, str] = {}  # of those that ended by themselves: why
         self._hub = hub
@@ -82,6 +88,7 @@ class SignalRecorders:
             try:
                 if not self.running:
                     await asyncio.to_thread(self._hold)
+                    self._keeping = asyncio.create_task(keep_within(self.place, *self._keep))
                 spill = self._spill / str(next(self._numbers))
                 await asyncio.to_thread(spill.mkdir)
                 self.problems.pop(name, None)
@@ -134,6 +141,8 @@ class SignalRecorders:
 
     def _let_go(self) -> None:
         if not self.running:
+            if self._keeping is not None:
+                self._keeping.cancel()
             self._held.close()
 
 
