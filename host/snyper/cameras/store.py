@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
 from queue import SimpleQueue
@@ -58,20 +57,18 @@ class Store:
             threading.Thread(target=self._write_pictures_of_all, name="camera pictures", daemon=True)
             for _ in range(_WRITERS)
         ]
-        self._syncing = ThreadPoolExecutor(1, "picture names")  # while rows are written
         self._load_recent()
         for writer in self._writers:
             writer.start()
 
     def close(self) -> None:
-        """End the threads that write pictures and have their names on the disk."""
+        """End the threads that write pictures."""
         if self._clock is not None:
             self._clock.update()
         for _ in self._writers:
             self._unwritten.put(None)
         for writer in self._writers:
             writer.join()
-        self._syncing.shutdown()
 
     def prepare(self, one: Incoming, then: Callable[[], object]) -> None:
         """Write the pictures of a detection in a thread, several at once, and call `then` in it."""
@@ -85,9 +82,8 @@ class Store:
         try:
             for one in detections:
                 self._place_pictures(one)
-            names = set().union(*(one.new_files for one in detections))
-            synced = self._syncing.submit(self.pictures.sync, names)
-            self._write_rows([one for one in items if one.outcome is None], synced)
+            self.pictures.sync(set().union(*(one.new_files for one in detections)))
+            self._write_rows([one for one in items if one.outcome is None])
             self._remove_unused(detections)
         except Exception as error:
             for one in items:
@@ -220,22 +216,19 @@ class Store:
             except OSError as error:
                 one.outcome = one.outcome or _refusal(error)
 
-    def _write_rows(self, items: Sequence[Incoming], synced: Future[None]) -> None:
-        """Write rows in one transaction, which ends once their pictures are `synced`; where an item is at
-        fault, each in one of its own.
-        """
+    def _write_rows(self, items: Sequence[Incoming]) -> None:
+        """Write rows in one transaction; where an item is at fault, each in one of its own."""
         try:
             with self._database.writing() as db:
                 batch = Batch(self._database, db, self._recent, self._zones, self._cameras)
                 outcomes = batch.write(items)
-                synced.result()
         except Exception as error:
             self._load_recent()
             for one in items:
                 one.cursor = None
             if len(items) > 1 and not _is_of_the_disk(error):
                 for one in items:
-                    self._write_rows([one], synced)
+                    self._write_rows([one])
             else:
                 for one in items:
                     one.outcome = _refusal(error)
