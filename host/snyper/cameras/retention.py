@@ -49,7 +49,9 @@ class Retention:
 
 
 class Sweep:
-    """One sweep over what is too old by a clock. Each `step` is short; between them others write."""
+    """One sweep over what is too old by a clock, of all that has come when it begins. Each `step` is short;
+    between them others write. Raises sqlalchemy.exc.SQLAlchemyError.
+    """
 
     def __init__(
         self,
@@ -63,6 +65,8 @@ class Sweep:
         self._database, self._pictures, self._removal = database, pictures, removal
         self._log, self._retention = log, retention
         self._now_s, self._late = clock.now_s, clock.late
+        with database.reading() as db:
+            self._last = db.scalar(sql.select(sql.func.max(schema.pictures.c.cursor))) or 0
         self._count = _FIRST
         self._position: tuple[float, ...] = ()
         self._is_full = True
@@ -119,7 +123,9 @@ class Sweep:
         detections = schema.detections
         place = [table.c.cursor] if kept_s is None else [table.c.received_s, table.c.cursor]
         query = sql.select((is_old & ~detections.c.is_protected).label("is_to_go"), *place)
-        if kept_s is not None:
+        if kept_s is None:
+            query = query.where(table.c.cursor <= self._last)
+        else:
             query = query.where(table.c.received_s < self._now_s - kept_s)
         if self._position:
             query = query.where(sql.tuple_(*place) > sql.tuple_(*self._position))
