@@ -4,6 +4,7 @@ lost.
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
@@ -190,3 +191,26 @@ async def test_a_killed_database_is_gone_on_with(tmp_path: Path, postgresql: Clu
         postgresql.start()  # which nobody has noticed
         await cameras.detect(detection_of({**NAMES, "detection_id": "3"}))
         assert (await cameras.records(RecordQuery())).total == 3
+
+
+async def test_a_database_belongs_to_one_folder(tmp_path: Path, postgresql: Cluster) -> None:
+    """Else one gateway would remove the records of another, and miss its pictures."""
+    url = postgresql.new_database()
+    async with opened(tmp_path / "one", url) as cameras:
+        await cameras.detect(detection_of({**NAMES, "detection_id": "1"}))
+        with pytest.raises(OSError, match="the cameras of another folder: name that") as raised:
+            async with opened(tmp_path / "other", url):
+                pass
+    with pytest.raises(OSError, match="another folder"):
+        async with opened(tmp_path / "other", url):
+            pass
+    await asyncio.to_thread((tmp_path / "one").rename, tmp_path / "moved")
+    async with opened(tmp_path / "moved", url) as cameras:
+        assert (await cameras.records(RecordQuery())).total == 1
+    found = re.search(r"write (\d+) into (\S+)$", str(raised.value))
+    assert found is not None
+    await asyncio.to_thread(Path(found[2]).write_text, found[1])
+    async with opened(tmp_path / "other", url) as cameras:
+        assert (await cameras.records(RecordQuery())).total == 1
+    async with opened(tmp_path / "moved", postgresql.new_database()) as cameras:  # one that is empty
+        assert (await cameras.records(RecordQuery())).total == 0

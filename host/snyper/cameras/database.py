@@ -1,6 +1,7 @@
 """The database of the cameras: a file of SQLite in their folder, or PostgreSQL."""
 
 import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from snyper.cameras import schema
 from snyper.cameras.plate_search import POSTGRESQL_INDEX, SQLITE_INDEX
 from snyper.device.disk import lock
-from snyper.system.files import PRIVATE, shown
+from snyper.system.files import PRIVATE, shown, write_private
 
 FILE = "cameras.db"
 _LOCK = "lock"
+_OWNER = "database-id"  # a file in the folder, and a number in a database that is not
 _MAX_AMONG = 1_000  # values of a statement: SQLite takes 32,766 at most
 _INCREMENTAL = 2  # of SQLite's auto_vacuum
 _LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
@@ -43,7 +45,7 @@ class Database:
             with _explained(folder, url):
                 self.engine = _sqlite(folder / FILE) if url is None else _postgresql(url)
                 self.is_sqlite = url is None
-                self._make_tables()
+                self._make_tables(folder)
         except BaseException:
             self.close()
             raise
@@ -149,7 +151,7 @@ class Database:
             self._insertions[table, columns, change] = text
         return text
 
-    def _make_tables(self) -> None:
+    def _make_tables(self, folder: Path) -> None:
         with self.writing() as db:
             if not self.is_sqlite:
                 db.execute(sql.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
@@ -161,6 +163,28 @@ class Database:
                 db.execute(sql.insert(schema.numbers).values(name="version", value=schema.VERSION))
             elif version != schema.VERSION:
                 raise OSError("the cameras were written by another version of snyper")
+            if not self.is_sqlite:
+                _pair(db, folder / _OWNER)
+
+
+def _pair(db: sql.Connection, file: Path) -> None:
+    """Have a database and a folder belong together: with another folder its pictures would be missing, and
+    what one gateway removes would be the other's. Raises OSError where the database is another folder's.
+    """
+    numbers = schema.numbers
+    there = db.scalar(sql.select(numbers.c.value).where(numbers.c.name == "owner"))
+    try:
+        own = int(file.read_text("ascii"))
+    except (FileNotFoundError, ValueError):
+        own = None
+    if there is None:
+        own = own or secrets.randbits(62)
+        write_private(file, b"%d\n" % own)
+        db.execute(sql.insert(numbers).values(name="owner", value=own))
+    elif own != there:
+        folder = f"name that, or give {shown(file.parent)} a database of its own"
+        lost = f"If that folder is lost, write {there} into {shown(file)}"
+        raise OSError(f"the database has the cameras of another folder: {folder}. {lost}")
 
 
 def _sqlite(path: Path) -> sql.Engine:
