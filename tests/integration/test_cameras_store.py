@@ -118,6 +118,29 @@ async def test_a_fault_of_one_is_its_alone(tmp_path: Path) -> None:
         assert (statistics.total_detections, statistics.unique_cameras) == (2, 2)
 
 
+def see_what_is_not_there(database: Database) -> None:
+    """Refer to rows that are missing, which shows as the transaction ends."""
+    with database.writing() as db:
+        db.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        db.execute(sql.insert(schema.sightings).values(plate=1, cursor=1))
+
+
+def test_of_a_transaction_that_cannot_be_committed_nothing_is_left(tmp_path: Path) -> None:
+    database = Database(tmp_path, None)
+    with database.writing() as db:
+        connection: Any = db.connection.dbapi_connection
+    connection.execute("PRAGMA foreign_keys = ON")
+    try:
+        with pytest.raises(sql.exc.IntegrityError):
+            see_what_is_not_there(database)
+        with database.writing() as db:
+            assert db.execute(sql.select(schema.sightings)).all() == []
+        with database.reading() as db:
+            assert db.execute(sql.select(schema.sightings)).all() == []
+    finally:
+        database.close()
+
+
 def test_all_that_waits_may_have_more_plates_than_a_statement_takes(tmp_path: Path) -> None:
     limit = 32_766  # of SQLite, of which some systems have a larger one
     database = Database(tmp_path, None)

@@ -52,8 +52,7 @@ class Database:
 
     def close(self) -> None:
         """Let go of it."""
-        if self._writer is not None:
-            self._writer.close()
+        self._let_go_of_writer()
         if hasattr(self, "engine"):
             self.engine.dispose()
         self._lock.close()
@@ -75,19 +74,29 @@ class Database:
             if not error.connection_invalidated:
                 raise
             transaction = self._begin()  # the server may have been started anew
-        with transaction:
-            yield transaction.connection
+        try:
+            with transaction:
+                yield transaction.connection
+        except BaseException:
+            self._let_go_of_writer()  # which a COMMIT that failed has left in the transaction
+            raise
 
     def _begin(self) -> sql.RootTransaction:
         if self._writer is None:
             self._writer = self.engine.connect()
-        transaction = self._writer.begin()
         try:
+            transaction = self._writer.begin()
             self._writer.exec_driver_sql("BEGIN IMMEDIATE" if self.is_sqlite else _TAKE_TURN)
         except BaseException:
-            transaction.rollback()
+            self._let_go_of_writer()
             raise
         return transaction
+
+    def _let_go_of_writer(self) -> None:
+        """Give its connection back, which rolls back whatever is begun in it."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def remove_some(self, table: sql.Table, condition: sql.ColumnElement[bool], limit: int) -> int:
         """Remove rows of a table, whose key is `number`, that meet a condition: at most `limit`. Return how
