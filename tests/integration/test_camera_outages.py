@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ import pytest
 from tests.integration.calls_harness import HubProcess
 from tests.integration.cameras_harness import CameraGateway
 from tests.integration.harness import ROOT, wait_until
+from tools.postgresql import Cluster
 
 
 class SimulatedCameras:
     """`snyper simulate-cameras` with an outbox that stays: `told` are the ids that it has said."""
 
-    def __init__(self, hub: HubProcess, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, hub: HubProcess, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.told: list[str] = []
         self._log = (folder / "cameras.log").open("ab")
         self._process = subprocess.Popen(
@@ -32,7 +37,8 @@ class SimulatedCameras:
             stderr=self._log,
             text=True,
             cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(ROOT)},
+            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+            | dict(variables or {}),
         )
         assert self._process.stdout is not None
         self.names = json.loads(self._process.stdout.readline())["cameras"]
@@ -65,17 +71,18 @@ class SimulatedCameras:
 class Site:
     """A hub, a gateway and cameras, each of which may be killed."""
 
-    def __init__(self, folder: Path, hub: HubProcess) -> None:
+    def __init__(self, folder: Path, hub: HubProcess, *options: str) -> None:
         self.folder = folder
         self.hub = hub
         self.told: list[str] = []
+        self._options = options  # of the gateway
         self.start_gateway()
 
     def start_gateway(self) -> None:
-        self.gateway = CameraGateway(self.folder / "gateway", "--hub", self.hub.address)
+        self.gateway = CameraGateway(self.folder / "gateway", "--hub", self.hub.address, *self._options)
 
-    def start_cameras(self, *arguments: str) -> None:
-        self.cameras = SimulatedCameras(self.hub, self.folder, *arguments)
+    def start_cameras(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
+        self.cameras = SimulatedCameras(self.hub, self.folder, *arguments, variables=variables)
 
     def end_cameras(self, number: signal.Signals | None = None) -> int:
         status = self.cameras.end(number)
@@ -139,6 +146,71 @@ def test_killed_in_the_middle_of_everything(site: Site, who: str) -> None:
     assert set(site.told) - set(kept) == set(), "lost"
     assert len(kept) <= len(site.told) + 3 * 4, "of each camera that was killed one may not have been said"
     assert site.gateway.statistics()["total_detections"] == len(kept)
+
+
+def test_a_database_that_is_killed_in_mid_traffic(tmp_path: Path, postgresql: Cluster) -> None:
+    with HubProcess() as hub:
+        site = Site(tmp_path, hub, "--database", postgresql.new_database())
+
+        def is_above(count: int) -> bool:
+            return int(site.gateway.statistics()["total_detections"]) > count
+
+        try:
+            with running_cameras(site, "-n", "3", "--interval", "0.02") as cameras:
+                for _ in range(3):
+                    cameras.wait_for(len(cameras.told) + 40)
+                    postgresql.kill()
+                    cameras.wait_for(len(cameras.told) + 40)
+                    postgresql.start()
+                    known = len(site.kept())
+                    wait_until(partial(is_above, known + 40), "it goes on")
+            site.start_cameras("-n", "3", "--count", "1")
+            assert site.end_cameras() == 0, "it ends once all is told"
+            kept = site.kept()
+            assert len(kept) == len(set(kept)), "twice"
+            assert set(site.told) - set(kept) == set(), "lost"
+            assert site.gateway.statistics()["total_detections"] == len(kept)
+        finally:
+            site.gateway.__exit__()
+
+
+def test_the_clock_of_a_camera_that_is_set(site: Site, tmp_path: Path) -> None:
+    """By hours, ahead and back, while it runs: all comes once, in order, soon, with the hub's instants."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        pytest.skip("there is no libfaketime here: apt install libfaketime")
+    told = tmp_path / "faketime"
+    told.write_text("+0")
+    variables = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(told),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    site.start_cameras("-n", "1", "--interval", "0.05", variables=variables)
+    wait_until(
+        lambda: any("captured_by_hub" in one for one in site.gateway.records("limit=1000")), "it has asked"
+    )
+    begun = len(site.cameras.told)
+    for jump in ("+5h", "-7h", "+0"):
+        told.write_text(jump)
+        site.cameras.wait_for(len(site.cameras.told) + 15)
+    assert site.end_cameras(signal.SIGINT) == 0
+    site.start_cameras("-n", "1", "--count", "1")
+    assert site.end_cameras() == 0
+    records = sorted(site.gateway.records("limit=1000"), key=lambda one: int(one["cursor"]))
+    assert [one["detection_id"] for one in records] == site.told
+    offs_s = [_s(one["received_at"]) - _s(one["timestamp"]) for one in records]
+    assert min(offs_s) < -4 * 3600
+    assert max(offs_s) > 6 * 3600
+    for one in records[begun:-1]:
+        stamp = one["captured_by_hub"]
+        assert abs(_s(one["received_at"]) - stamp["at_s"]) < stamp["within_s"] + 5
+    assert "Traceback" not in (site.folder / "cameras.log").read_text()
+
+
+def _s(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def test_a_full_disk_costs_pictures_and_no_record(site: Site, small_disk: Path) -> None:

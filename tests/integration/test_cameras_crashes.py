@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,10 +18,13 @@ from snyper.cameras.intake import detection_of
 from snyper.cameras.pictures import PictureFolder
 from snyper.cameras.records import Detection, Overloaded, Record, RecordQuery
 from snyper.cameras.service import Cameras, Limits, opened
+from snyper.shared.runtime import end_task
 from tests.integration.camera_bodies import NAMES, jpeg
 from tests.integration.camera_writer import body
-from tests.integration.harness import DEADLINE_S, ROOT
+from tests.integration.harness import DEADLINE_S, ROOT, until
 from tools.postgresql import Cluster
+
+_SOCKET = ".s.PGSQL.5432"
 
 
 async def all_records(cameras: Cameras) -> AsyncIterator[Record]:
@@ -180,17 +184,84 @@ async def test_a_full_disk_is_said_and_left_behind(small_disk: Path) -> None:
 async def test_a_killed_database_is_gone_on_with(tmp_path: Path, postgresql: Cluster) -> None:
     async with opened(tmp_path / "cameras", postgresql.new_database()) as cameras:
         await cameras.detect(detection_of({**NAMES, "detection_id": "1"}))
+        first = await cameras.detect(detection_of(NAMES))
         postgresql.kill()
         with pytest.raises(Overloaded):
             await cameras.detect(detection_of({**NAMES, "detection_id": "2"}))
         postgresql.start()
         await cameras.detect(detection_of({**NAMES, "detection_id": "2"}))
         assert (await cameras.detect(detection_of({**NAMES, "detection_id": "1"}))).is_known
-        assert (await cameras.records(RecordQuery())).total == 2
+        await cameras.detect(detection_of(NAMES))  # known by its body, as before
+        page = await cameras.records(RecordQuery())
+        assert page.total == 4
+        assert [one.possible_double_of for one in page.records] == [first.id, None, None, None]
         postgresql.kill()
         postgresql.start()  # which nobody has noticed
         await cameras.detect(detection_of({**NAMES, "detection_id": "3"}))
-        assert (await cameras.records(RecordQuery())).total == 3
+        assert (await cameras.records(RecordQuery())).total == 5
+
+
+class LosesCommits:
+    """The socket of a server, in `folder`. While it `is_armed` the next commit is done, its answer lost."""
+
+    def __init__(self, server: Path, folder: Path) -> None:
+        self._server, self._folder = server / _SOCKET, folder
+        self.is_armed = False
+        self._relays = 0
+
+    async def __aenter__(self) -> "LosesCommits":
+        self._folder.mkdir()
+        self._listener = await asyncio.start_unix_server(self._relay, self._folder / _SOCKET)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        await until(lambda: not self._relays, "all should have gone")
+
+    async def _relay(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        self._relays += 1
+        server, to_server = await asyncio.open_unix_connection(self._server)
+        answering = asyncio.create_task(self._copy(server, to_client))
+        while sent := await client.read(65_536):
+            is_lost = self.is_armed and b"COMMIT" in sent
+            if is_lost:
+                await end_task(answering)
+            to_server.write(sent)
+            if is_lost:
+                self.is_armed = False
+                await server.read(65_536)
+                break
+        await end_task(answering)
+        to_server.close()
+        to_client.close()
+        self._relays -= 1
+
+    async def _copy(self, server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        while answer := await server.read(65_536):
+            to_client.write(answer)
+        to_client.close()
+
+
+async def test_a_commit_whose_answer_is_lost_costs_nothing(tmp_path: Path, postgresql: Cluster) -> None:
+    url = postgresql.new_database()
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        folder = Path(short) / "s"
+        async with (
+            LosesCommits(postgresql.folder, folder) as between,
+            opened(
+                tmp_path / "cameras", url.replace(str(postgresql.folder), str(folder)), sweeps=False
+            ) as cameras,
+        ):
+            for number in range(3):
+                body = {**NAMES, "detection_id": str(number), "annotated_image": jpeg(str(number))}
+                between.is_armed = True
+                with pytest.raises(Overloaded):
+                    await cameras.detect(detection_of(body))
+                assert (await cameras.detect(detection_of(body))).is_known
+            records = (await cameras.records(RecordQuery())).records
+            assert len(records) == 3
+            check = await cameras.check()
+            assert (check.files, check.missing, check.orphans) == (3, [], [])
 
 
 async def test_a_database_belongs_to_one_folder(tmp_path: Path, postgresql: Cluster) -> None:

@@ -48,6 +48,7 @@ class Store:
         self._keep_free_bytes = keep_free_bytes
         self._is_full, self._look_s = False, -math.inf
         self._recent = RecentBodies()
+        self._is_recent_known = False
         self._cameras: set[str] = set()  # that have a row, as far as was asked
         self._removal = Removal(database, self.pictures)
         self.log = LogTable(database)
@@ -219,13 +220,17 @@ class Store:
     def _write_rows(self, items: Sequence[Incoming]) -> None:
         """Write rows in one transaction; where an item is at fault, each in one of its own."""
         try:
+            if not self._is_recent_known:
+                self._load_recent()
             with self._database.writing() as db:
                 batch = Batch(self._database, db, self._recent, self._zones, self._cameras)
                 outcomes = batch.write(items)
         except Exception as error:
-            self._load_recent()
+            self._is_recent_known = False
             for one in items:
                 one.cursor = None
+                if isinstance(error, sql.exc.DBAPIError) and error.connection_invalidated:
+                    one.new_files.clear()  # which stay: it may have been done all the same
             if len(items) > 1 and not _is_of_the_disk(error):
                 for one in items:
                     self._write_rows([one])
@@ -255,6 +260,7 @@ class Store:
             for row in db.execute(query):
                 if row.device_id is None:
                     self._recent.add(row.digest, row.possible_double_of or row.id, row.received_s)
+        self._is_recent_known = True
 
 
 def _new_settings(old: Any, new: Any) -> dict[str, Any]:
