@@ -24,10 +24,10 @@ from snyper.services.async_caller import AsyncCaller
 from snyper.services.context import deadline
 from snyper.services.remote_exceptions import Busy, OutcomeUnknown, Refused, ResultGone
 from snyper.services.through_hub import ThroughHub
-from snyper.shared.clock import now_us
 from snyper.shared.hub_clock import HubClock
 from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import is_target_id
+from snyper.system import steady
 from snyper.system.files import own_file
 from snyper.system.text import one_line
 
@@ -156,7 +156,7 @@ class Camera:
         detection_id = str(uuid.uuid4())
         at = datetime.now(UTC) if captured_at is None else captured_at.astimezone(UTC)
         body = {"detection_id": detection_id, "ocr_results": list(ocr_results), **more}
-        stamp = self._hub_stamp(time.time() - at.timestamp())
+        stamp = self._hub_stamp(0.0 if captured_at is None else time.time() - at.timestamp())
         if stamp:
             body["captured_by_hub"] = stamp
         await self._add(DETECTION, detection_id, at, body, pictures)
@@ -227,7 +227,7 @@ class Camera:
         """Return the instant so long ago by the clock of who serves cameras, in seconds since 1970, and by
         how much that may be wrong; nothing where it has not been asked for long.
         """
-        now = now_us()
+        now = _now_us()
         if not self._clock.is_set or now - self._clock_us > 60_000_000:
             return {}
         within_s = self._clock.uncertainty_us(now) / 1e6
@@ -317,10 +317,10 @@ class Camera:
                     if not is_registered:
                         await self._caller.call("register", (about,), {})
                         is_registered = True
-                    sent_us = now_us()
+                    sent_us = _now_us()
                     at_us: Any = await self._caller.call("beat", (self.camera_id, self.checkpoint_id), {})
-                self._clock.add(sent_us, int(at_us), now_us())
-                self._clock_us = now_us()
+                self._clock.add(sent_us, int(at_us), _now_us())
+                self._clock_us = _now_us()
                 self._becomes(True, "")
             except Exception as error:
                 is_registered = False
@@ -342,6 +342,11 @@ def name_of(camera_id: str) -> str:
         if is_target_id(camera_id) and camera_id != "all":
             return camera_id
     return f"camera-{hashlib.sha256(camera_id.encode()).hexdigest()[:12]}"
+
+
+def _now_us() -> int:
+    """Return microseconds of a clock that goes on while the device sleeps."""
+    return int(steady.now_s() * 1_000_000)
 
 
 def _is_deeper(value: object, levels: int) -> bool:
