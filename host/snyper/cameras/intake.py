@@ -206,18 +206,18 @@ def _details(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _cleaned(value: object, depth: int) -> object:
     if depth == 0:
         raise Malformed(f"the body is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
-        return {_storable(str(name)): _cleaned(one, depth - 1) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cleaned(one, depth - 1) for one in value]
     if isinstance(value, str):
         return _storable(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         return value if abs(value) < 2**63 else float(value) if abs(value) < 2**1000 else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_cleaned(one, depth - 1) for one in value]
+    if isinstance(value, Mapping):
+        return {_storable(str(name)): _cleaned(one, depth - 1) for name, one in value.items()}
     raise Malformed("the body has bytes where none are expected")
 
 

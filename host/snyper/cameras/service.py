@@ -155,6 +155,7 @@ class Cameras:
         self._change = threading.Condition()
         self._gathers_since_s, self._wakes_s = -math.inf, math.inf  # of the writer's thread
         self._door = asyncio.Lock()
+        self._at_door = 0  # how many wait there, whom nobody overtakes
         self._room = asyncio.Event()
         self._is_closing = False
         self._feeds: set[Feed] = set()
@@ -382,13 +383,8 @@ class Cameras:
     async def _take(self, item: Item, principal: str, is_live: bool) -> Accepted:
         incoming = Incoming(item, time.time(), principal, is_live)
         size = _size(item)
-        try:
-            async with asyncio.timeout(self._limits.hold_s), self._door:  # which lets in by turns
-                while not self._has_room(size):
-                    self._room.clear()
-                    await self._room.wait()
-        except TimeoutError:
-            raise Overloaded("too much is being written: send it again") from None
+        if self._at_door or not self._has_room(size):
+            await self._wait_for_room(size)
         if self._is_closing:
             raise Overloaded("the server is ending: send it again")
         future: asyncio.Future[Accepted] = self._loop.create_future()
@@ -404,6 +400,19 @@ class Cameras:
         if not waiting.is_ready:
             self._store.prepare(incoming, lambda: self._become_ready(waiting))
         return await future
+
+    async def _wait_for_room(self, size: int) -> None:
+        """Wait until so much more may wait. Raises Overloaded."""
+        self._at_door += 1
+        try:
+            async with asyncio.timeout(self._limits.hold_s), self._door:  # which lets in by turns
+                while not self._has_room(size):
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            raise Overloaded("too much is being written: send it again") from None
+        finally:
+            self._at_door -= 1
 
     def _has_room(self, size: int) -> bool:
         limits = self._limits

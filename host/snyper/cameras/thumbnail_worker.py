@@ -1,4 +1,5 @@
-"""The process that makes thumbnails: a line of JSON for some pictures comes in, a line goes out.
+"""The process that makes thumbnails: a line of JSON with names of pictures comes in, a line goes out that
+says of each whether it could be decoded. Its arguments are the folders of pictures and of thumbnails.
 
 It is one of its own, so that no picture, whatever is in it, takes the memory or the time of who serves.
 """
@@ -24,8 +25,11 @@ def main() -> None:
     """Make thumbnails until the input ends."""
     _set_limits()
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    pictures, thumbnails = map(Path, sys.argv[1:])
     for line in sys.stdin:
-        made = [_is_made(Path(source), Path(target)) for source, target in json.loads(line)]
+        made = [
+            _is_made(pictures / name, (thumbnails / name).with_suffix(".jpg")) for name in json.loads(line)
+        ]
         print(json.dumps(made), flush=True)
 
 

@@ -88,14 +88,14 @@ class Thumbnails:
 
     async def _ask(self, names: Sequence[str]) -> list[bool]:
         if self._process is None or self._process.returncode is not None:
-            command = killed_with_parent([sys.executable, "-m", "snyper.cameras.thumbnail_worker"])
+            folders = str(self._pictures.folder), str(self._pictures.thumbnails)
+            command = killed_with_parent([sys.executable, "-m", "snyper.cameras.thumbnail_worker", *folders])
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        pairs = [(str(self._pictures.path(name)), str(self._pictures.thumbnail_path(name))) for name in names]
-        self._process.stdin.write(json.dumps(pairs).encode() + b"\n")
+        self._process.stdin.write(json.dumps(names).encode() + b"\n")
         await self._process.stdin.drain()
         answer: list[bool] = json.loads(await self._process.stdout.readline())
         return answer

@@ -59,7 +59,7 @@ class CameraEvents:
                     data = dict(event.data)
                     for key in self._server.principals():
                         if self._grants.may(key, WATCH, data["camera_id"]):
-                            await self._server.emit(name, data, to=_room(room, key))
+                            await self._server.tell_room(_room(room, key), name, data)
 
     def _answering(self, handler: Callable[[str, Any], Awaitable[tuple[str, Answer]]]) -> Callable[..., Any]:
         """Return a handler for Socket.IO, which answers errors as well."""
@@ -72,14 +72,14 @@ class CameraEvents:
             except Exception:
                 _log.exception("an event of a camera ended with an error of the server's own")
                 event, answer = "error", _failed("the server has an error: its terminal says which")
-            await self._server.emit(event, answer, to=sid)
+            await self._server.tell(sid, event, answer)
             return answer
 
         return serve
 
     async def _unknown(self, event: object, sid: str, *_: object) -> Answer:
         answer = _failed(f"there is no event {str(event)[:40]!r}")
-        await self._server.emit("error", answer, to=sid)
+        await self._server.tell(sid, "error", answer)
         return answer
 
     async def _register(self, sid: str, body: object) -> tuple[str, Answer]:

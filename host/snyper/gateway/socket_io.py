@@ -14,7 +14,7 @@ import socketio  # type: ignore[import-untyped]
 from engineio.packet import NOOP, Packet  # type: ignore[import-untyped]
 from engineio.payload import Payload  # type: ignore[import-untyped]
 from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-untyped]
-from socketio.packet import ACK  # type: ignore[import-untyped]
+from socketio.packet import ACK, EVENT  # type: ignore[import-untyped]
 
 from snyper.device.serving.exchange import Exchange, HungUp, Message, Receive, Refusal, Send, deny
 from snyper.gateway.app import Gateway
@@ -160,6 +160,19 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def is_here(self, sid: str) -> bool:
         """Tell whether a client is connected."""
         return sid in self._principals
+
+    async def tell(self, sid: str, event: str, data: object) -> None:
+        """Emit an event to one client, if it is connected: `emit` makes a task for each that it tells."""
+        eio_sid = self.manager.eio_sid_from_sid(sid, "/")
+        if eio_sid is not None:
+            packet = self.packet_class(EVENT, namespace="/", data=[event, data])
+            with suppress(engineio.exceptions.EngineIOError):  # it is going
+                await self._send_packet(eio_sid, packet)
+
+    async def tell_room(self, room: str, event: str, data: object) -> None:
+        """Emit an event to those in a room: where there is nobody it is not even encoded."""
+        if next(self.manager.get_participants("/", room), None) is not None:
+            await self.emit(event, data, to=room)
 
     def on_left(self, callback: Callable[[str], object]) -> None:
         """Have `callback` called with the id of each client that is gone."""
@@ -366,7 +379,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         principal = self._principals.get(sid, "")
         if self._bytes + client.size > _MAX_ALL_BYTES:
             answer = self._refusal()
-            await self.emit("error", answer, to=sid)
+            await self.tell(sid, "error", answer)
             if id is not None:
                 packet = self.packet_class(ACK, namespace=namespace, id=id, data=[answer])
                 await self._send_packet(eio_sid, packet)

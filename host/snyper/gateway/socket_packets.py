@@ -20,13 +20,15 @@ _RESERVED = (
     "*",
 )  # names with a meaning of their own
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class _Json:
     """JSON as Socket.IO asks for it."""
 
     @staticmethod
-    def dumps(value: object, **options: Any) -> str:
-        return json.dumps(value, **options)
+    def dumps(value: object, **_: Any) -> str:
+        return _encode(value)
 
     @staticmethod
     def loads(text: str) -> object:
