@@ -100,6 +100,10 @@ class Presence:
         known.until_s = max(known.connections.values())
         return self._come(camera_id)
 
+    def knows(self, connection: Hashable) -> bool:
+        """Tell whether a connection speaks for cameras, and has not ended."""
+        return connection in self._of_connection
+
     def disconnect(self, connection: Hashable, now_s: float, wall_s: float) -> list[Change]:
         """Note that a connection has ended, and return what that changes: who has no other, and no grace, is
         gone.

@@ -189,12 +189,13 @@ class Cameras:
 
     def connect(
         self, connection: Hashable, camera_id: str, checkpoint_id: str, silence_s: float = math.inf
-    ) -> None:
+    ) -> bool:
         """Take that a connection speaks for a camera: until it ends, or there is no such sign of life for
-        `silence_s`, the camera is there.
+        `silence_s`, the camera is there. Return whether it is the first that this connection speaks for.
         """
-        now = self._loop.time(), time.time()
+        now, is_first = (self._loop.time(), time.time()), not self._presence.knows(connection)
         self._tell_changes(self._presence.connect(connection, camera_id, checkpoint_id, *now, silence_s))
+        return is_first
 
     def disconnect(self, connection: Hashable) -> None:
         """Take that a connection which spoke for cameras has ended."""

@@ -106,7 +106,8 @@ class LinkedCameras:
     def _note(self, camera_id: str, checkpoint_id: str) -> None:
         """Note that the caller's connection speaks for a camera."""
         caller, loop = ("link", self._server.id_of_caller()), asyncio.get_running_loop()
-        self._cameras.connect(caller, camera_id, checkpoint_id, SILENCE_S)
+        if not self._cameras.connect(caller, camera_id, checkpoint_id, SILENCE_S):
+            return
 
         def lose() -> None:
             with suppress(RuntimeError):  # the loop has ended
