@@ -44,6 +44,7 @@ class Engine:
         self._posted: deque[Callable[[], object]] = deque()
         self.ready: deque[Callable[[], bool]] = deque()  # functions whose turn it is, each as `run` takes it
         self.rest: Callable[[], object] | None = None  # what the thread that leads has still to do after one
+        self._is_woken = False  # for what was posted, which is not begun yet
         self._wakes, self._wake = socket.socketpair()
         for sock in (self._wakes, self._wake):
             sock.setblocking(False)
@@ -83,8 +84,10 @@ class Engine:
     def post(self, callback: Callable[[], object]) -> None:
         """Have the thread that leads call `callback`. Any thread may."""
         self._posted.append(callback)
-        with contextlib.suppress(BlockingIOError, OSError):
-            self._wake.send(b"\0")
+        if not self._is_woken:
+            self._is_woken = True
+            with contextlib.suppress(BlockingIOError, OSError):
+                self._wake.send(b"\0")
 
     def call_at(self, at_s: float, callback: Callable[[], object]) -> None:
         """Call `callback` at an instant by `time.monotonic`. For the thread that leads."""
@@ -201,9 +204,9 @@ class Engine:
             return
 
     def _on_wake(self, mask: int) -> None:
+        self._is_woken = False  # first: what is posted from here on wakes again
         with contextlib.suppress(BlockingIOError):
-            while self._wakes.recv(4_096):
-                pass
+            self._wakes.recv(4_096)
 
     def _close(self) -> None:
         _engines.discard(self)
