@@ -92,7 +92,10 @@ _readv: "Any" = getattr(os, "readv", None)
 _writev: "Any" = getattr(os, "writev", None)
 # Of a connection, before others get their turn, with at least so many for each read.
 _BYTES_PER_TURN = 2 << 20
-_BYTES_PER_READ = 65_536
+_BYTES_PER_READ = 262_144
+# That are read behind what the owner has a buffer for.
+_MIN_AHEAD_BYTES = 4_096
+_MAX_AHEAD_BYTES = 131_072
 _PIECE_BYTES = 16_384  # that the transport is given at a time of what has not left
 _LOOK_S = 0.25  # between two looks at whether a peer reads what waits for it
 
@@ -101,7 +104,7 @@ class _OfThread(threading.local):
     """A buffer for all connections of a thread: what it holds is copied at once."""
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(4_096))
+        self.view = memoryview(bytearray(_MAX_AHEAD_BYTES))
 
 
 _of_thread = _OfThread()
@@ -114,8 +117,9 @@ class Stream(asyncio.BufferedProtocol):
         self._on_connection = on_connection
         self.owner: "StreamOwner | None" = None
         self.buffer: "memoryview | None" = None  # where the owner wants the next bytes put
-        # Takes what fills the buffer and what came behind it instead of the owner, who then gives another.
-        self.take_both: "Callable[[memoryview, memoryview], None] | None" = None
+        # Takes instead of the owner what came into its buffer, and what came behind that.
+        self.take: "Callable[[memoryview | None, memoryview], None] | None" = None
+        self._view = _of_thread.view[:_MIN_AHEAD_BYTES]  # what is read behind that buffer
         self.address = ""  # of the peer, without its port
         self._attached: "StreamOwner | None" = None
         self._fileno = -1  # where there are scattered reads and gathered writes
@@ -189,6 +193,12 @@ class Stream(asyncio.BufferedProtocol):
             rest = rest[self._write_now((rest,)) :]
         return True
 
+    def read_ahead(self, count: int) -> None:
+        """Read about `count` bytes, 4 to 128 KiB, in one go with what the owner has a buffer for."""
+        count = min(max(count, _MIN_AHEAD_BYTES), _MAX_AHEAD_BYTES)
+        if count != len(self._view):
+            self._view = _of_thread.view[:count]
+
     def pause_reading(self) -> None:
         """Read no more. May be repeated."""
         self._transport.pause_reading()
@@ -207,7 +217,6 @@ class Stream(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._view = _of_thread.view
         self.address = (transport.get_extra_info("peername") or [""])[0]
         transport.set_write_buffer_limits(high=0)
         transport.pause_reading()  # until somebody is attached
@@ -225,9 +234,10 @@ class Stream(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         assert self.owner is not None
         try:
-            buffer = self.buffer
-            self.owner.data_received(bytes(self._view[:nbytes]) if buffer is None else buffer[:nbytes])
-            if self._fileno >= 0 and (self.buffer is not None or buffer is not None):
+            buffer, view = self.buffer, self._view
+            self._give(buffer, nbytes)
+            has_more = self.take is not None and nbytes == len(view)
+            if self._fileno >= 0 and (has_more or self.buffer is not None or buffer is not None):
                 self._read_on()
         except Exception as error:
             self.owner.connection_lost(error)
@@ -236,30 +246,31 @@ class Stream(asyncio.BufferedProtocol):
         """Read what the owner has a buffer for, and what comes behind it, as long as there is more: bytes
         after a line come in many pieces, for each of which the loop would turn once.
         """
-        owner, view = self.owner, self._view
         left = _BYTES_PER_TURN
         while left > 0 and self._transport.is_reading():
-            buffer = self.buffer
-            size = 0 if buffer is None else len(buffer)
+            buffer, view = self.buffer, self._view
             try:
                 count = _readv(self._fileno, (view,) if buffer is None else (buffer, view))
             except (BlockingIOError, InterruptedError):
                 return
             if not count:
                 return  # the end, which the transport finds too
-            behind = view[: max(0, count - size)]
-            if buffer is None:
-                owner.data_received(bytes(behind))  # type: ignore[union-attr]
-            elif not behind:
-                owner.data_received(buffer[:count])  # type: ignore[union-attr]
-            elif self.take_both is not None:
-                self.take_both(buffer, behind)
-            else:
-                owner.data_received(buffer)  # type: ignore[union-attr]
-                owner.data_received(bytes(behind))  # type: ignore[union-attr]
-            if len(behind) < len(view):
+            self._give(buffer, count)
+            if count < len(view) + (0 if buffer is None else len(buffer)):
                 return  # that was all
             left -= max(count, _BYTES_PER_READ)
+
+    def _give(self, buffer: "memoryview | None", count: int) -> None:
+        """Give the owner so many bytes: those in its buffer, and those that came behind it."""
+        filled = None if buffer is None else buffer[:count]
+        behind = self._view[: count if filled is None else count - len(filled)]
+        if self.take is not None:
+            self.take(filled, behind)
+            return
+        if filled is not None:
+            self.owner.data_received(filled)  # type: ignore[union-attr]
+        if behind:
+            self.owner.data_received(bytes(behind))  # type: ignore[union-attr]
 
     def eof_received(self) -> bool:
         self.owner.connection_lost(None)  # type: ignore[union-attr]

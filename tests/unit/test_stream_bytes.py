@@ -1,6 +1,7 @@
 """Bytes after lines over a connection: all arrive in order, however cut, and however slow the peer is."""
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from snyper.shared.link import Link
+from snyper.shared import runtime_cpython
+from snyper.shared.link import ITEMS_PER_TURN, Link
 from snyper.shared.link_core import MAX_HANDLERS
 from snyper.shared.runtime_cpython import Stream
 from snyper.shared.socket_protocol import SocketMessage
@@ -17,7 +19,8 @@ from snyper.streams.buffers import Buffers
 from snyper.system.block_lines import expect_blocks
 from tests.portable.support import within
 
-READ_BYTES = 4_096  # that a stream reads behind what it has a buffer for
+READ_BYTES = 4_096  # that a stream reads at least behind what it has a buffer for
+READS_PER_TURN = 9
 MESSAGES = 60
 REQUEST_EVERY = MESSAGES // MAX_HANDLERS + 1  # as many as a link serves at once
 
@@ -40,16 +43,22 @@ def block(seq: int, data: bytes, id: int = 1, more: str = "") -> bytes:
     return f'{{"type":"item","id":{id},"data":{{{numbers}}},"bytes":{len(data)}}}\n'.encode() + data
 
 
-def messages(rng: random.Random) -> tuple[list[bytes], list[tuple[Any, ...]]]:
+MIXED = (0, 1, 2, 300, READ_BYTES - 200, READ_BYTES, 10_000, 70_000)
+SMALL = (0, 4, 100, 1_000)
+HUGE_AFTER_SMALL = (*(16_384,) * 9, 400_000)
+
+
+def messages(rng: random.Random, sizes: tuple[int, ...]) -> tuple[list[bytes], list[tuple[Any, ...]]]:
     """Make blocks, other items, and as many requests as a link serves at once: as bytes, and what is to come
     of them.
     """
+    kinds = ("block", *rng.choice((("marked", "other"), ("block",) * 6 + ("marked", "other"), ())))
     sent: list[bytes] = []
     expected: list[tuple[Any, ...]] = []
     for seq in range(MESSAGES):
-        size = rng.choice((0, 1, 2, 300, READ_BYTES - 200, READ_BYTES, 10_000, 70_000))
+        size = rng.choice(sizes)
         data = rng.randbytes(size)
-        kind = "request" if not seq % REQUEST_EVERY else rng.choice(("block", "marked", "other"))
+        kind = "request" if not seq % REQUEST_EVERY else rng.choice(kinds)
         if kind == "other":
             sent.append(b'{"type":"item","id":%d,"status":"gone"}\n' % seq)
             expected.append((seq, "gone", None))
@@ -62,10 +71,11 @@ def messages(rng: random.Random) -> tuple[list[bytes], list[tuple[Any, ...]]]:
     return sent, expected
 
 
-@pytest.mark.parametrize("seed", range(30))
-async def test_it_comes_to_the_same_wherever_it_is_cut(seed: int) -> None:
+@pytest.mark.parametrize("sizes", [MIXED, SMALL, HUGE_AFTER_SMALL], ids=["mixed", "small", "huge"])
+@pytest.mark.parametrize("seed", range(20))
+async def test_it_comes_to_the_same_wherever_it_is_cut(seed: int, sizes: tuple[int, ...]) -> None:
     rng = random.Random(seed)
-    sent, expected = messages(rng)
+    sent, expected = messages(rng, sizes)
     found: list[tuple[Any, ...]] = []
     served = asyncio.Event()
 
@@ -100,6 +110,102 @@ async def test_it_comes_to_the_same_wherever_it_is_cut(seed: int) -> None:
     assert sorted(found, key=lambda one: int(one[0])) == expected
     items = [id for id, _, _ in found if id % REQUEST_EVERY]
     assert items == sorted(items)
+
+
+class Taken:
+    """The items that a link has taken."""
+
+    def __init__(self) -> None:
+        self.items: list[SocketMessage] = []
+        self._wanted = 0
+        self._came = asyncio.Event()
+
+    def take(self, message: SocketMessage) -> None:
+        self.items.append(message)
+        if len(self.items) == self._wanted:
+            self._came.set()
+
+    async def wait(self, count: int) -> None:
+        self._wanted = count
+        self._came.clear()
+        if len(self.items) < count:
+            await within(self._came.wait())
+
+
+@asynccontextmanager
+async def reading() -> AsyncIterator[tuple[Taken, socket.socket]]:
+    """Connect a link that takes blocks to a socket."""
+    taken = Taken()
+    async with connected() as (stream, there):
+        link = Link(stream, {}, "test")
+        link.on_stream = taken.take
+        expect_blocks(link, Buffers())
+        link.start(lambda link: None)
+        yield taken, there
+        assert link.close_error is None
+        link.end()
+        await link.let_go()
+
+
+@pytest.mark.parametrize("cut", range(0, 400, 7))
+async def test_small_blocks_may_be_cut_at_any_byte(cut: int) -> None:
+    rng = random.Random(cut)
+    sent = [rng.randbytes(200) for _ in range(40)]
+    blocks = [block(seq, data) for seq, data in enumerate(sent)]
+    begun = sum(len(one) for one in blocks[:12])
+    content = b"".join(blocks)
+    loop = asyncio.get_running_loop()
+    async with reading() as (taken, there):
+        await loop.sock_sendall(there, content[: begun + cut])
+        await taken.wait(12)
+        await loop.sock_sendall(there, content[begun + cut :])
+        await taken.wait(len(sent))
+    found = [((item.data or {})["seq"], bytes(item.attachment)) for item in taken.items]
+    assert found == list(enumerate(sent))
+
+
+@pytest.mark.parametrize("size", [100, 1_000, 16_384])
+async def test_many_small_blocks_take_few_reads_and_each_has_memory_of_its_own(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, reads = 65_536 // size, 0
+    readv = os.readv
+
+    def counted(descriptor: int, buffers: Any) -> int:
+        nonlocal reads
+        reads += 1
+        return readv(descriptor, buffers)
+
+    monkeypatch.setattr(runtime_cpython, "_readv", counted)
+    loop = asyncio.get_running_loop()
+    content = b"".join(block(seq, bytes(size)) for seq in range(count))
+    async with reading() as (taken, there):
+        await loop.sock_sendall(there, content)
+        await taken.wait(count)
+        reads = 0
+        await loop.sock_sendall(there, content)
+        await taken.wait(2 * count)
+    assert reads <= count // 2
+    contents = [item.attachment for item in taken.items]
+    assert all(type(content) is bytearray and len(content) == size for content in contents)
+
+
+async def test_others_get_their_turn_between_tiny_blocks_where_larger_ones_came() -> None:
+    sent = [block(seq, bytes(16_384 if not seq % 400 else 4)) for seq in range(4_000)]
+    before = longest = 0
+
+    def turn() -> None:
+        nonlocal before, longest
+        longest, before = max(longest, len(taken.items) - before), len(taken.items)
+        if before < len(sent):
+            loop.call_soon(turn)
+
+    loop = asyncio.get_running_loop()
+    async with reading() as (taken, there):
+        turn()
+        await loop.sock_sendall(there, b"".join(sent))
+        await taken.wait(len(sent))
+    assert longest <= READS_PER_TURN * 2 * ITEMS_PER_TURN, "the short way, and after it the long one"
 
 
 class Owner:

@@ -3,6 +3,7 @@
 import sys
 
 _KEPT = 16
+_SMALL_BYTES = 32_768  # which the allocator has at hand
 _OURS = 3  # references: the list, the loop's name, and the argument that counts them
 
 
@@ -13,6 +14,8 @@ class Buffers:
         self._kept: list[bytearray] = []
 
     def __call__(self, size: int) -> bytearray:
+        if size <= _SMALL_BYTES:
+            return bytearray(size)
         for buffer in self._kept:
             if len(buffer) == size and sys.getrefcount(buffer) == _OURS:
                 return buffer

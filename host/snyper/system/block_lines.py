@@ -5,8 +5,9 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
+from snyper.shared.attachment_bytes import follow
 from snyper.shared.clock import now_us
-from snyper.shared.link import Link
+from snyper.shared.link import ITEMS_PER_TURN, Link
 from snyper.shared.runtime import Stream
 from snyper.shared.socket_protocol import MAX_ID_CHARS, MAX_TARGET_ID_CHARS, MessageType, SocketMessage
 from snyper.shared.stream_spec import MAX_BLOCK_BYTES
@@ -18,6 +19,8 @@ _BLOCK = re.compile(
     % (_NUMBER, MAX_ID_CHARS, MAX_TARGET_ID_CHARS, *(_NUMBER,) * 5)
 )
 _END = 0x0A
+_BLOCKS_PER_READ = 4  # with more none takes less time, and others wait longer for their turn
+_SMALL_BYTES = 32_768  # that are sooner copied than read by themselves
 _numbers = itemgetter("seq", "at_us", "uncertainty_us", "source_us")
 
 
@@ -27,49 +30,72 @@ def expect_blocks(link: Link, new_buffer: Callable[[int], bytearray]) -> None:
     link.max_chunk_bytes = parser.max_chunk_bytes = MAX_BLOCK_BYTES
     parser.new_buffer = new_buffer
     parser.from_line = from_line
+    parser.follow = follow
     if isinstance(link._stream, Stream):  # of what is sealed no byte goes where it belongs
-        link._stream.take_both = _Taker(link).take_both
+        link._stream.take = _Taker(link).take
 
 
 class _Taker:
-    """Takes for a link what ends a block and what came behind it, in one go."""
+    """Takes for a link what ends a block, and the blocks that came behind it in one go: each into memory of
+    its own, so that who keeps one keeps no more than that.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def take_both(self, data: memoryview, behind: memoryview) -> None:
-        """Take the rest of what follows a line, which is where it belongs, and what is behind it."""
+    def take(self, filled: memoryview | None, behind: memoryview) -> None:
+        """Take the next bytes of what follows a line, which are where they belong, and what is behind."""
         link = self._link
         parser = link._parser
-        message = parser.message
-        found = _BLOCK.match(behind)
-        if (
-            found is None
-            or behind[found.end() - 1] != _END
-            or message is None
-            or message.type != MessageType.ITEM
-            or link.close_error is not None
-        ):
-            link.data_received(data)
-            link.data_received(bytes(behind))
-            return
+        if filled is not None:
+            message = parser.message
+            if (
+                message is not None
+                and message.type == MessageType.ITEM
+                and len(filled) == parser.missing
+                and link.close_error is None
+            ):
+                link.received_us = now_us()
+                parser.missing = 0
+                parser.message = parser.buffer = link._stream.buffer = None
+                link._take(message)
+            else:
+                link.data_received(filled)
+        at = self._take_blocks(behind) if parser.is_between_lines() and link.close_error is None else 0
+        if at < len(behind):
+            link.data_received(bytes(behind[at:]))
+
+    def _take_blocks(self, data: memoryview) -> int:
+        """Take the first blocks of `data` up to anything else; return how many bytes that is."""
+        link = self._link
+        parser, stream = link._parser, link._stream
         link.received_us = now_us()
-        parser.missing = 0
-        parser.message = parser.buffer = link._stream.buffer = None
-        link._take(message)
-        if link.close_error is not None:
-            return
-        following = _message(found)
-        begun = behind[found.end() :]
-        size, here = following.attachment, len(begun)
-        if not here < size <= parser.max_chunk_bytes:
-            link.data_received(bytes(behind))
-            return
-        following.attachment = content = parser.new_buffer(size)
-        buffer = memoryview(content)
-        buffer[:here] = begun
-        parser.message, parser.missing = following, size - here
-        parser.buffer = link._stream.buffer = buffer[here:]
+        at, length = 0, len(data)
+        for _ in range(ITEMS_PER_TURN):
+            found = _BLOCK.match(data, at)
+            if found is None:
+                break
+            begin = found.end()
+            message = _message(found)
+            size = message.attachment
+            end = begin + size
+            if data[begin - 1] != _END or size > parser.max_chunk_bytes:
+                break
+            if end > length:
+                here = length - begin
+                message.attachment = content = parser.new_buffer(size)
+                buffer = memoryview(content)
+                buffer[:here] = data[begin:]
+                parser.message, parser.missing = message, size - here
+                parser.buffer = stream.buffer = buffer[here:]
+                stream.read_ahead((end - at) * _BLOCKS_PER_READ if size <= _SMALL_BYTES else 0)
+                return length
+            message.attachment = bytearray(data[begin:end])
+            link._take(message)
+            at = end
+            if link.close_error is not None:
+                break
+        return at
 
 
 def from_line(line: bytes) -> SocketMessage:
