@@ -172,7 +172,7 @@ def _readable(sock: "socket.socket") -> "Generator[None, None, None]":
 _SPARE_BYTES = 64  # for a line that gets longer, as numbers do
 _buffer = bytearray(256)  # one for all connections: what it holds is copied at once
 _view = memoryview(_buffer)
-_joined: "bytearray | None" = None  # one for all connections, too: what was last written in two parts
+_joined: "memoryview | None" = None  # one for all connections, too: what was last written in two parts
 
 
 class Stream:
@@ -199,7 +199,7 @@ class Stream:
         the connection is lost.
         """
         global _joined
-        out: "bytearray | None" = None
+        out: "memoryview | None" = None
         if following is not None:
             # One write is one packet, and a new piece of memory for each takes longer than all the rest.
             size = len(data)
@@ -207,10 +207,10 @@ class Stream:
             out, _joined = _joined, None
             if out is None or len(out) < end:
                 out = None
-                out = bytearray(end + _SPARE_BYTES)
+                out = memoryview(bytearray(end + _SPARE_BYTES))
             out[:size] = data
             out[size:end] = following
-            data = memoryview(out)[:end]
+            data = out[:end]
         elif type(data) is not bytes:  # whoever has it may change it; and an array is not counted in bytes
             data = bytes(data)
         count: "int | None" = self._sock.write(data)
@@ -268,7 +268,7 @@ class Stream:
         self._reader = None
         self.owner.connection_lost(error)  # type: ignore[union-attr]
 
-    def _drain(self, out: "bytearray | None") -> "Generator[None, None, None]":
+    def _drain(self, out: "memoryview | None") -> "Generator[None, None, None]":
         global _joined
         try:
             while len(self._rest):  # type: ignore[arg-type]

@@ -143,7 +143,7 @@ class Sources:
             raise ProtocolError(ErrorCode.UNSUPPORTED, why)
         reader = _Reader(stream, link, message, limit // stream.sample_bytes)
         link.reads_always = True  # what is to be read may be that it wants no more
-        stream.readers.append(reader)
+        stream.readers += (reader,)
         self._readers.append(reader)
         if message.id == self._stopped_id:
             reader.end("stopped")
@@ -201,11 +201,14 @@ class Sources:
         """Forget a reader."""
         if reader in self._readers:
             self._readers.remove(reader)
-            reader.stream.readers.remove(reader)
+            stream = reader.stream
+            stream.readers = tuple([other for other in stream.readers if other is not reader])
 
 
 class SourceStream:
     """A stream of this device, for `async with`. Made by `Device.stream`."""
+
+    _is_closed = False
 
     def __init__(self, sources: Sources, name: str, spec: "dict[str, Any]", max_queued_bytes: int) -> None:
         self.name = name
@@ -214,7 +217,7 @@ class SourceStream:
         self.seq = 0  # of the sample that comes next
         self.sample_bytes = sample_bytes(spec)
         self.max_queued_bytes = max_queued_bytes
-        self.readers: "list[_Reader]" = []
+        self.readers: "tuple[_Reader, ...]" = ()  # a new one where one comes or goes, also in a loop over it
         self._item_bytes = int(spec["dtype"][2:])
         self._sources = sources
         self._marks: "list[list[Any]]" = []
@@ -243,7 +246,7 @@ class SourceStream:
         Raises TypeError for another type of items, ValueError for another shape, and once it is closed.
         """
         view, count = self._checked(samples)
-        if self._sources.streams.get(self.name) is not self:
+        if self._is_closed:
             raise ValueError("the stream is closed")
         if source_us is None:
             rate = self.spec["rate_hz"]
@@ -259,7 +262,7 @@ class SourceStream:
             if self._marks:
                 marks, own_marks = encode_json(self._marks)[1:-1], encode_json(self._own_marks)[1:-1]
                 self._marks, self._own_marks = [], []
-            for reader in self.readers[:]:
+            for reader in self.readers:
                 if reader.is_direct:
                     reader.take(seq, count, own_stamps, own_marks, view)
                 else:
@@ -271,7 +274,7 @@ class SourceStream:
 
     async def flush(self) -> None:
         """Wait until each reader has been sent what there was, for a source that has the time."""
-        for reader in self.readers[:]:
+        for reader in self.readers:
             if reader.is_behind:
                 await reader.flush()
 
@@ -297,14 +300,15 @@ class SourceStream:
 
     async def close(self) -> None:
         """End the stream, once what is queued has left or after CLOSE_MS. May be repeated."""
-        if self._sources.streams.get(self.name) is not self:
+        if self._is_closed:
             return
+        self._is_closed = True
         del self._sources.streams[self.name]
         self._sources.announce()
         until_ms = now_ms() + CLOSE_MS
         while now_ms() < until_ms and self._is_behind():
             await sleep_ms(_LOOK_MS)
-        for reader in self.readers[:]:
+        for reader in self.readers:
             reader.end("ended")
 
     def _is_behind(self) -> bool:
@@ -322,7 +326,7 @@ class SourceStream:
             item = len(bytes(view[:1]))
             if item and self._item_bytes % item:
                 raise TypeError("items of %d bytes in a stream of %s" % (item, self.spec["dtype"]))
-            view = memoryview(_uctypes.bytearray_at(_uctypes.addressof(view), len(view) * item))
+            view = _uctypes.bytearray_at(_uctypes.addressof(view), len(view) * item)
         size = len(view)
         count = size // self.sample_bytes
         if count * self.sample_bytes != size:
@@ -382,19 +386,16 @@ class _Reader:
     def take(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
         """Send samples, in as many blocks as the reader needs, or keep a copy for later."""
         step = self._step
-        if count <= step:
-            self._take(seq, count, stamps, marks, view)
+        if count > step:
+            items = len(view) // count  # of a sample
+            rate = self.stream.spec["rate_hz"]
+            view = memoryview(view)
+            for at in range(0, count, step):
+                later_us = int(at * 1_000_000 / rate) if rate else 0
+                shifted = stamps[0] + later_us, stamps[1], stamps[2] + later_us
+                piece = view[at * items : (at + step) * items]
+                self.take(seq + at, min(step, count - at), shifted, b"" if at else marks, piece)
             return
-        stream = self.stream
-        items = len(view) // count  # of a sample
-        rate = stream.spec["rate_hz"]
-        for at in range(0, count, step):
-            later_us = int(at * 1_000_000 / rate) if rate else 0
-            shifted = stamps[0] + later_us, stamps[1], stamps[2] + later_us
-            piece = view[at * items : (at + step) * items]
-            self._take(seq + at, min(step, count - at), shifted, b"" if at else marks, piece)
-
-    def _take(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
         if self.link.writable and not self._queue and not self._first_line:
             self._write(seq, count, stamps, marks, view)
             return
