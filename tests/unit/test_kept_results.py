@@ -15,14 +15,18 @@ from snyper.offload.idempotency import KeptResults, Result
 
 class Clock:
     now_s = 1_000_000.0
+    ahead_s = 0.0  # of the time of day
 
-    def __call__(self) -> float:
+    def wall_s(self) -> float:
+        return self.now_s + self.ahead_s
+
+    def steady_s(self) -> float:
         return self.now_s
 
 
 @contextmanager
 def kept_in(folder: Path, clock: Clock, most: int = 3, most_bytes: int = 100) -> Iterator[KeptResults]:
-    kept = KeptResults(folder, most, most_bytes, 60.0, clock)
+    kept = KeptResults(folder, most, most_bytes, 60.0, clock.wall_s, clock.steady_s)
     try:
         yield kept
     finally:
@@ -82,6 +86,26 @@ async def test_what_is_too_old_goes(tmp_path: Path) -> None:
         assert await kept.find(["a"]) is None
         await kept.put(["b"], "", result(tmp_path, "b", b"x"))
         assert files_in(tmp_path) == 1
+
+
+@pytest.mark.parametrize("ahead_s", [30 * 86_400.0, -30 * 86_400.0])
+async def test_a_clock_that_leaps_makes_nothing_old(tmp_path: Path, ahead_s: float) -> None:
+    clock = Clock()
+    for restarts in (False, True):
+        for before_s, after_s in ((0.0, ahead_s), (ahead_s, 0.0)):
+            with kept_in(tmp_path, clock) as kept:
+                clock.ahead_s = before_s
+                await kept.put(["a"], "", result(tmp_path, "a", b"x"))
+                if not restarts:
+                    clock.ahead_s = after_s
+                    clock.now_s += 59
+                    await kept.put(["b"], "", result(tmp_path, "b", b"x"))
+                    assert await kept.find(["a"]) is not None
+            clock.ahead_s = after_s
+            with kept_in(tmp_path, clock) as kept:
+                assert await kept.find(["a"]) is not None
+                await kept.put(["c"], "", result(tmp_path, "c", b"x"))
+                assert await kept.find(["a"]) is not None
 
 
 async def test_the_oldest_go_where_there_are_too_many(tmp_path: Path) -> None:

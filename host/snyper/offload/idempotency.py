@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from snyper.system import steady
 from snyper.system.files import make_private
+from snyper.system.retention_clock import FILE, RetentionClock
 
 T = TypeVar("T")
 
@@ -32,6 +34,7 @@ CREATE TABLE IF NOT EXISTS results (
     kept_at_s REAL NOT NULL
 ) STRICT
 """
+_UPDATE_S = 60.0  # between two readings of the clock at least
 _COLUMNS = "job_id, service, digest, json, file, filename, media_type, refusal"
 
 
@@ -62,12 +65,15 @@ class KeptResults:
         most: int,
         most_bytes: int,
         keep_s: float,
-        clock_s: Callable[[], float] = time.time,
+        wall_s: Callable[[], float] = time.time,
+        steady_s: Callable[[], float] = steady.now_s,
     ) -> None:
-        """Open the folder. `clock_s` is seconds since 1970. Raises OSError, which says what to do."""
+        """Open the folder. `wall_s` is in seconds since 1970, `steady_s` in any. Raises OSError, which says
+        what to do.
+        """
         self._files = folder / "results"
         self._most, self._most_bytes, self._keep_s = most, most_bytes, keep_s
-        self._clock_s = clock_s
+        self._folder, self._wall_s, self._steady_s = folder, wall_s, steady_s
         self._thread = ThreadPoolExecutor(1, "results")
         self._files.mkdir(0o700, parents=True, exist_ok=True)
         path = folder / "results.sqlite3"
@@ -85,6 +91,8 @@ class KeptResults:
             self._database.execute("DROP TABLE IF EXISTS results")
             self._database.execute(f"PRAGMA user_version = {_VERSION}")
         self._database.execute(_SCHEMA)
+        self._clock = RetentionClock(self._folder / FILE, self._newest_s, self._wall_s, self._steady_s)
+        self._updated_s = self._steady_s()
         self._bound()
         named = {name for (name,) in self._database.execute("SELECT file FROM results")}
         for path in self._files.iterdir():
@@ -119,12 +127,11 @@ class KeptResults:
 
     def _find(self, condition: str, values: tuple[str, ...]) -> Result | None:
         found = self._database.execute(
-            f"SELECT {_COLUMNS} FROM results WHERE {condition} AND kept_at_s > ?",
-            (*values, self._clock_s() - self._keep_s),
+            f"SELECT kept_at_s, {_COLUMNS} FROM results WHERE {condition}", values
         ).fetchone()
-        if found is None:
+        if found is None or self._is_too_old(found[0]):
             return None
-        job_id, service, digest, content, name, filename, media_type, refusal = found
+        job_id, service, digest, content, name, filename, media_type, refusal = found[1:]
         path = None if name is None else self._files / name
         if path is not None and not path.exists():
             return None
@@ -143,7 +150,7 @@ class KeptResults:
             f"INSERT INTO results (identity, owner, bytes, kept_at_s, {_COLUMNS})"
             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
             (
-                *(identity, owner, size, self._clock_s(), kept.job_id, kept.service, kept.digest, kept.json),
+                *(identity, owner, size, self._wall_s(), kept.job_id, kept.service, kept.digest, kept.json),
                 *(
                     None if kept.file is None else kept.file.name,
                     kept.filename,
@@ -157,14 +164,31 @@ class KeptResults:
 
     def _bound(self) -> None:
         """Delete what is too old, and the oldest beyond the limits; but never the newest."""
-        self._delete("kept_at_s <= ?", (self._clock_s() - self._keep_s,))
+        if self._steady_s() - self._updated_s >= _UPDATE_S:
+            self._clock.update()
+            self._updated_s = self._steady_s()
+        before_s = self._clock.now_s - self._keep_s
+        stamps = self._database.execute(
+            "SELECT DISTINCT kept_at_s FROM results WHERE kept_at_s <= ?", (before_s,)
+        )
+        for (stamp_s,) in stamps.fetchall():
+            if self._is_too_old(stamp_s):
+                self._delete("kept_at_s = ?", (stamp_s,))
         self._delete(
             "rowid IN (SELECT rowid FROM (SELECT rowid, row_number() OVER newest AS number,"
             " sum(bytes) OVER newest AS total FROM results"
-            " WINDOW newest AS (ORDER BY kept_at_s DESC, rowid DESC))"
+            " WINDOW newest AS (ORDER BY rowid DESC))"
             " WHERE number > 1 AND (number > ? OR total > ?))",
             (self._most, self._most_bytes),
         )
+
+    def _is_too_old(self, stamp_s: float) -> bool:
+        return self._clock.came_s(stamp_s) <= self._clock.now_s - self._keep_s
+
+    def _newest_s(self) -> float | None:
+        """Return when the last result was kept."""
+        found = self._database.execute("SELECT kept_at_s FROM results ORDER BY rowid DESC LIMIT 1").fetchone()
+        return None if found is None else float(found[0])
 
     def _delete(self, condition: str, values: tuple[object, ...]) -> None:
         """Delete rows, then their files: one without a row is removed at the next start."""

@@ -111,7 +111,6 @@ class RetentionClock:
         least_s, most_s = min(one.least_s for one in self._hours), max(one.most_s for one in self._hours)
         self._believed_s = min(max(self._believed_s, least_s), most_s)
         self._add_to_spans(wall_s)
-        self.now_s = self._running_s + min(self._believed_s, self._offset_s)
         # In a run no time passes that the steady clock has not seen: it has one true offset.
         true_s = max(self._believed_s, self._offset_s)
         self._past = [self._settled(one) for one in self._past]
@@ -123,6 +122,12 @@ class RetentionClock:
         self._warn()
         with suppress(OSError):
             self._save()
+
+    @property
+    def now_s(self) -> float:
+        """The time to count ages from."""
+        running_s = self._running_s + max(0.0, self._steady_s() - self._seen_s)
+        return running_s + min(self._believed_s, self._wall_s() - running_s)
 
     def came_s(self, stamp_s: float) -> float:
         """Return when what has that stamp came at the latest."""
