@@ -25,6 +25,8 @@ _TAKEN = {
     *("ocr_results", "cropped_plates", *_PICTURES),
 }
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def registration_of(body: object) -> Registration:
     """Take the body of a registration. Raises MissingField, Malformed."""
@@ -198,7 +200,7 @@ def _details(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields as JSON that every database and browser takes. Raises Malformed."""
     cleaned = _cleaned(fields, MAX_DEPTH)
     assert isinstance(cleaned, dict)
-    if len(json.dumps(cleaned, ensure_ascii=False)) > MAX_DETAILS_CHARS:
+    if len(_encode(cleaned)) > MAX_DETAILS_CHARS:
         raise Malformed(f"the body has more than {MAX_DETAILS_CHARS:,} characters beside its pictures")
     return cleaned
 

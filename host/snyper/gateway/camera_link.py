@@ -83,7 +83,8 @@ class LinkedCameras:
         if not isinstance(told, list) or len(told) > MAX_BATCH:
             raise ValueError(f"what is told at once is a list of at most {MAX_BATCH}")
         # In this order: each is in the queue before the next begins.
-        taken = await asyncio.gather(*(self._take(one, is_live is True) for one in told))
+        takes = [self._take(one, is_live is True) for one in told]
+        taken = [await takes[0]] if len(takes) == 1 else await asyncio.gather(*takes)
         for camera_id, checkpoint_id in {camera for camera, _ in taken if camera is not None}:
             self._note(camera_id, checkpoint_id)
         return [answer for _, answer in taken]
@@ -155,7 +156,7 @@ def _fields_of(pictures: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return pictures as the fields of a body: several of `cropped_plates` are a list. Raises TypeError."""
     fields: dict[str, Any] = {}
     for name, content in pictures:
-        picture = bytes(memoryview(content))
+        picture = content if isinstance(content, bytes) else bytes(memoryview(content))
         if name == "cropped_plates":
             fields.setdefault(name, []).append(picture)
         else:
