@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
+from snyper.streams.link_clock import LinkClock
 from snyper.streams.subscriber import StreamReader
 
 SPEC: dict[str, Any] = {"dtype": "<f8", "shape": [], "rate_hz": 1, "epoch": "e", "seq": 5}
@@ -60,3 +61,15 @@ def test_of_an_epoch_of_which_nothing_has_come_it_asks_for_all() -> None:
     """Its numbers have nothing to do with those of the epoch before."""
     request = reader_of(begun(), block(), begun(epoch="f", seq=0)).request()
     assert request | {"epoch": "f", "from_seq": 0} == request
+
+
+def test_what_it_dropped_itself_at_the_end_of_an_epoch_is_lost() -> None:
+    """A reader that is behind while its source starts anew counts all of the old epoch that it had not."""
+    items = [begun(), block(), block(seq=15), begun(epoch="f", seq=0, lost=3), block(seq=0)]
+    items += [begun(epoch="g", seq=0, lost=2), block(seq=4)]
+    reader = reader_of(*items)
+    reader._max_bytes = 0
+    reader._drop_oldest()
+    [last] = reader._queue
+    found = reader._block(last, LinkClock(None))  # type: ignore[arg-type]
+    assert (found.epoch, found.seq, found.lost, reader.lost) == ("g", 4, 20 + 3 + 10 + 2 + 4, 39)

@@ -81,9 +81,7 @@ class StreamReader:
         self._news = asyncio.Event()
         self._current: _Epoch | None = None  # of what comes
         self._specs: dict[str, StreamSpec] = {}  # of the last epochs
-        self._given: _Epoch | None = None  # of what was given last
-        self._next_seq = 0
-        self._lost_before = 0
+        self._next_place = 0  # behind what was given last
         self._end: SocketMessage | ProtocolError | None = None
 
     def __aiter__(self) -> AsyncGenerator[Block, None]:
@@ -181,27 +179,23 @@ class StreamReader:
         before = self._current
         if before is not None and before.name == name:
             return
-        self._current = _Epoch(name, spec, block_lines.count(data, "lost", 0))
+        lost = block_lines.count(data, "lost", 0)
         if before is None:
             self.spec, self.epoch = spec, name
-            self._given, self._next_seq = self._current, seq
-            self._current.next_seq = seq
+            self._current = _Epoch(name, spec, 0, seq)
+            self._next_place = seq
+        else:
+            self._current = _Epoch(name, spec, before.place + before.next_seq + lost, 0)
 
     def _block(self, arrived: "_Arrived", clock: LinkClock) -> Block:
         self._queued_bytes -= len(arrived.content)
         epoch, seq = arrived.epoch, arrived.seq
-        if epoch is not self._given:
-            self._lost_before += epoch.lost_before
-            self._given, self._next_seq = epoch, 0
-            self.spec, self.epoch = epoch.spec, epoch.name
+        self.spec, self.epoch = epoch.spec, epoch.name
         content = memoryview(arrived.content).toreadonly()
         count = arrived.next_seq - seq
         samples = numpy.ndarray((count, *epoch.shape), epoch.dtype, content)
-        lost = self._lost_before
-        if seq > self._next_seq:
-            lost += seq - self._next_seq
-        self._lost_before = 0
-        self._next_seq = arrived.next_seq
+        lost = epoch.place + seq - self._next_place
+        self._next_place = epoch.place + arrived.next_seq
         self.blocks += 1
         self.samples += count
         self.lost += lost
@@ -211,16 +205,15 @@ class StreamReader:
 
 
 class _Epoch:
-    """One run of a source; `lost_before` is how much of the one before it is missing, `next_seq` the number
-    that follows on all that has come of it.
+    """One run of a source. `place` is that of its first sample among all of the stream, those that are lost
+    too; `next_seq` the number that follows on all that has come of it.
     """
 
-    next_seq = 0
-
-    def __init__(self, name: str, spec: StreamSpec, lost_before: int) -> None:
+    def __init__(self, name: str, spec: StreamSpec, place: int, next_seq: int) -> None:
         self.name = name
         self.spec = spec
-        self.lost_before = lost_before
+        self.place = place
+        self.next_seq = next_seq
         self.sample_bytes = spec.sample_bytes
         self.dtype = numpy.dtype(spec.dtype)
         self.shape = spec.shape
