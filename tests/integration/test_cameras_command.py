@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -11,7 +12,10 @@ from pathlib import Path
 
 from snyper.cameras.intake import detection_of
 from snyper.cameras.service import opened
+from snyper.system.files import others_access
 from tests.integration.camera_bodies import NAMES, jpeg
+
+USUAL_UMASK = 0o022 if os.name == "posix" else -1
 
 
 async def keep_two(folder: Path) -> None:
@@ -26,7 +30,9 @@ async def keep_two(folder: Path) -> None:
 def snyper(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     command = [sys.executable, "-m", "snyper.cli", "cameras", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, umask=USUAL_UMASK
+    )
 
 
 def test_a_folder_is_looked_after(tmp_path: Path) -> None:
@@ -63,6 +69,8 @@ def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive) as written:
         assert written.testzip() is None
         assert len(written.namelist()) == 4
+    assert not others_access(table)
+    assert not others_access(archive)
     for wrong in ((), ("--csv", "a", "--zip", "b"), ("--csv", "a", "--from", "soon")):
         assert snyper("export", str(folder), *wrong).returncode == 2
     nowhere = snyper("export", str(folder), "--zip", str(tmp_path / "nowhere" / "a.zip"))

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import os
 import signal
 import struct
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from snyper.cameras.intake import detection_of
 from snyper.cameras.pictures import MAX_PIXELS, NotAPicture, decode, judge
 from snyper.cameras.records import Picture, RecordQuery
 from snyper.cameras.service import Cameras, opened
+from snyper.system.files import others_access
 from tests.integration.camera_bodies import NAMES, jpeg, png
 
 
@@ -44,6 +46,21 @@ async def test_a_thumbnail_is_made(cameras: Cameras, kind: str) -> None:
     assert path is not None
     with Image.open(path) as small:
         assert (small.size, small.format) == ((320, 180), "JPEG")
+
+
+async def test_pictures_are_their_owner_s_alone(tmp_path: Path) -> None:
+    old_umask = os.umask(0o022)
+    try:
+        (tmp_path / "cameras" / "pictures").mkdir(parents=True, mode=0o755)  # as an earlier version left it
+        async with opened(tmp_path / "cameras") as cameras:
+            picture, _ = await keep(cameras, drawn("PNG"))
+            assert picture is not None
+            assert await cameras.thumbnail(picture.name) is not None
+        found = list((tmp_path / "cameras").rglob("*"))
+    finally:
+        os.umask(old_umask)
+    assert {one.suffix for one in found} >= {".jpg", ".png", ".db"}
+    assert [str(one) for one in found if others_access(one)] == []
 
 
 async def test_what_cannot_be_decoded_costs_nobody_else_a_thumbnail(cameras: Cameras) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from snyper.arrays.npy import head_bytes, head_of, read_head
 from snyper.arrays.store import Entry, InUseError, KeyReused, Limits, NoRoom, Store, Upload
+from snyper.system.files import others_access
 
 STEPS = st.lists(
     st.one_of(
@@ -120,6 +121,14 @@ def test_a_file_in_the_place_of_a_deleted_one_is_somebody_s(tmp_path: Path) -> N
             store.path(0).write_text("mine")
     with closing(Store(tmp_path)) as store:
         assert store.path(0).read_text() == "mine"
+
+
+def test_arrays_are_their_owner_s_alone(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "arrays")) as store:
+        path = store.path(add(store).index)
+    assert path.is_file()
+    assert not others_access(tmp_path / "arrays")
+    assert not others_access(path)
 
 
 def test_a_folder_is_one_store_s(tmp_path: Path) -> None:

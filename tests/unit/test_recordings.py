@@ -23,6 +23,7 @@ from snyper.recordings.recording import NOT_RECORDED
 from snyper.recordings.timeline import Timeline
 from snyper.recordings.writer import RecordingWriter
 from snyper.streams import StreamSpec
+from snyper.system.files import others_access
 
 SPEC = StreamSpec("<f4", (2,), 1_000.0, ("x", "y"), ("m/s²", "m/s²"))
 NUMBERS = StreamSpec("<i4", (), 1_000.0)
@@ -302,6 +303,11 @@ def test_small_epochs_share_a_file_and_large_ones_have_their_own(tmp_path: Path)
             assert [run.samples.tolist() for run in runs] == [list(range(count))]
         assert again.gaps == ()
     assert list(tmp_path.glob("*.idx"))
+
+
+def test_a_recording_is_its_owner_s_alone(tmp_path: Path) -> None:
+    written(tmp_path / "one").close()
+    assert not others_access(tmp_path / "one")
 
 
 def test_one_recorder_at_a_folder(tmp_path: Path) -> None:

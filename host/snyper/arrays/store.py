@@ -26,7 +26,7 @@ from snyper.arrays.preview import Preview, preview_of
 from snyper.device.database import transaction
 from snyper.device.disk import sync_file, sync_folder
 from snyper.device.placing import place
-from snyper.system.files import PRIVATE, lock, shown
+from snyper.system.files import PRIVATE, PRIVATE_FOLDER, lock, shown
 
 VERSION = 1
 DATABASE = "arrays.db"
@@ -143,6 +143,7 @@ class Store:
         disk. With a key that is known nothing is stored, and the array is what it was then. Raises KeyReused
         for another array than that, NoRoom, OSError, sqlite3.Error.
         """
+        part.chmod(PRIVATE)
         sync_file(part)
         sync_folder(self.parts)  # so that after a loss of power a file without a row is known for what it is
         with part.open("rb", buffering=0) as file:
@@ -277,7 +278,7 @@ def _entry(row: sqlite3.Row) -> Entry:
 
 def _make_folders(folder: Path, parts: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         is_new = not (folder / DATABASE).exists() and not parts.parent.exists()
         if is_new and any(folder.glob("*.npy")):
             raise OSError(f"{shown(folder)} has arrays of somebody else: name another folder")

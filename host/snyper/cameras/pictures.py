@@ -21,6 +21,7 @@ import pybase64
 
 from snyper.cameras.records import Picture
 from snyper.device.disk import sync_folder
+from snyper.system.files import PRIVATE, make_private_folder
 
 MAX_BYTES = 12_000_000  # what 16 MB of base64 hold
 MAX_PIXELS = 40_000_000  # 160 MB once decoded
@@ -132,7 +133,7 @@ def _webp_head(content: bytes) -> Head | None:
 
 
 class PictureFolder:
-    """A folder of pictures, which is made where it is missing. Raises OSError."""
+    """A folder of pictures, which is made where it is missing, and is its owner's alone. Raises OSError."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -140,8 +141,8 @@ class PictureFolder:
         self._new = folder.with_name("new")
         self._numbers = itertools.count()  # of what has no name yet
         self._has_new_hour = False  # whose folder's name may not be on the disk
-        for one in (folder, self._new):
-            one.mkdir(parents=True, exist_ok=True)
+        for one in (folder, self.thumbnails, self._new):
+            make_private_folder(one)
         for left in self._new.iterdir():  # by who was killed
             left.unlink()
         # Nor may the last names that he gave be on the disk, which are taken for pictures that are there.
@@ -179,7 +180,7 @@ class PictureFolder:
         try:
             new.file.replace(path)
         except FileNotFoundError:  # the first of its hour
-            path.parent.mkdir(exist_ok=True)
+            make_private_folder(path.parent)
             self._has_new_hour = True
             new.file.replace(path)
         return True
@@ -200,7 +201,7 @@ class PictureFolder:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        file = os.open(path, _NEW, 0o666)
+        file = os.open(path, _NEW, PRIVATE)
         try:
             view = memoryview(content)
             while view:

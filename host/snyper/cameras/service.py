@@ -47,6 +47,7 @@ from snyper.cameras.thumbnails import Thumbnails
 from snyper.cameras.times import iso, seconds_of, zone_named
 from snyper.cameras.visits import GAP_S, VisitPage, page_of, slim
 from snyper.cameras.zones import Zones
+from snyper.system.files import PRIVATE_FOLDER
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -623,7 +624,7 @@ async def opened(
 
 
 def _database(folder: Path, url: str | None) -> Database:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     return Database(folder, url)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from snyper.cameras.pictures import MAX_PIXELS
+from snyper.system.files import PRIVATE_FOLDER
 
 SIZE = (320, 240)  # a tile of the page, on screens with two pixels a point
 _QUALITY = 75
@@ -63,6 +64,7 @@ def make(source: Path, target: Path) -> None:
 
 def _set_limits() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's, whose end ends the input
+    os.umask(0o777 & ~PRIVATE_FOLDER)  # pictures are nobody else's to see
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     with contextlib.suppress(ImportError, ValueError, OSError):

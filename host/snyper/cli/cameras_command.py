@@ -18,7 +18,7 @@ from snyper.cli.commands import Json
 from snyper.cli.help_page import App
 from snyper.cli.output import can_redraw, err, fail, out
 from snyper.client.labels import plural
-from snyper.system.files import shown, writing
+from snyper.system.files import PRIVATE, shown, writing
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals
 from snyper.system.streams import print_json
 from snyper.system.text import one_line
@@ -167,7 +167,7 @@ def export_records(
             disable=not can_redraw(err),
         )
         try:
-            with bar, writing(file) as target:
+            with bar, writing(file, PRIVATE) as target:
                 task = bar.add_task("records", total=await opened.count(query))
                 while await asyncio.to_thread(_write_some, parts, target):
                     bar.update(task, completed=exported.count)

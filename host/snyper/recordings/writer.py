@@ -23,7 +23,7 @@ from snyper.recordings.layout import (
 from snyper.recordings.recording import read_description
 from snyper.recordings.segment import Segment
 from snyper.streams import StreamSpec
-from snyper.system.files import lock, write_private
+from snyper.system.files import PRIVATE_FOLDER, lock, write_private
 
 SEGMENT_BYTES = 16 << 20  # what a reader scans of a recording that has just lost its power: 0.1 s
 # Of a file with several epochs, which has no file beside it: it is scanned in a few milliseconds.
@@ -55,7 +55,7 @@ class RecordingWriter:
         self._has_blocks = False
         self._spec: list[bytes] | None = None
         self._sync_due_s: float | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         self._lock = _locked(folder / WRITER_LOCK)
         try:
             self._description: dict[str, Any] = {"format": FORMAT, "source": source, "stream": stream}

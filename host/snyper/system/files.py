@@ -13,6 +13,7 @@ from snyper.device.disk import lock as lock, shown as shown
 from snyper.system.unfinished import begin_part
 
 PRIVATE = 0o600  # the mode of a file with a secret in it
+PRIVATE_FOLDER = 0o700
 _AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
 
 
@@ -30,20 +31,20 @@ def own_file(folder: Callable[[str], Path], name: str, no_home: Exception) -> Pa
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a stream of bytes for what is to be in the file `path`.
 
-    A new file, or one that is there, is there whole after the block, or as it was when the block raises; its
-    permissions stay. A link is followed. What cannot be replaced whole is written as it is: a FIFO, a device,
-    a file with another name too, one in a folder that takes no other. This process's own stdout is written
-    where it stands. Raises OSError.
+    A new file, of that `mode` less the umask, or one that is there, whose permissions stay, is there whole
+    after the block, or as it was when the block raises. A link is followed. What cannot be replaced whole is
+    written as it is: a FIFO, a device, a file with another name too, one in a folder that takes no other.
+    This process's own stdout is written where it stands. Raises OSError.
     """
     found = _found(path)
     if found is not None and os.path.samestat(found, os.fstat(1)):
         yield sys.stdout.buffer
         sys.stdout.flush()
     elif found is None or _is_replaceable(path, found):
-        with _replacing(path.resolve(), found) as file:
+        with _replacing(path.resolve(), found, mode) as file:
             yield file
     else:
         with os.fdopen(os.open(path, os.O_WRONLY | _AS_IT_IS), "wb") as file:
@@ -77,8 +78,17 @@ def make_private(path: Path) -> None:
         path.chmod(PRIVATE)
 
 
+def make_private_folder(path: Path) -> None:
+    """Make a folder that only its owner may enter, or take one that is there from everybody else. Those above
+    it are made as usual. Raises OSError.
+    """
+    path.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+    if others_access(path):
+        path.chmod(PRIVATE_FOLDER)
+
+
 def others_access(path: Path) -> bool:
-    """Return whether others than its owner may read or write the file, as far as the system says it. Raises
+    """Return whether others than its owner may use a file or folder, as far as the system says it. Raises
     OSError.
     """
     return os.name == "posix" and bool(path.stat().st_mode & 0o077)
@@ -110,11 +120,11 @@ def _is_replaceable(path: Path, found: os.stat_result) -> bool:
 
 
 @contextmanager
-def _replacing(path: Path, found: os.stat_result | None) -> Iterator[BinaryIO]:
+def _replacing(path: Path, found: os.stat_result | None, mode: int) -> Iterator[BinaryIO]:
     """Open another file beside `path` that takes its place at the end."""
     if found is not None:
         os.close(os.open(path, os.O_WRONLY))  # raises where this is not to be written
-    new, number = begin_part(path)
+    new, number = begin_part(path, mode)
     try:
         with os.fdopen(number, "wb") as file:
             if found is not None:
