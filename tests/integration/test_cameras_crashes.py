@@ -21,6 +21,7 @@ from snyper.cameras.service import Cameras, Limits, opened
 from snyper.shared.runtime import end_task
 from tests.integration.camera_bodies import NAMES, jpeg
 from tests.integration.camera_writer import body
+from tests.integration.cameras_harness import DETECTION, CameraGateway
 from tests.integration.harness import DEADLINE_S, ROOT, until
 from tools.postgresql import Cluster
 
@@ -285,3 +286,28 @@ async def test_a_database_belongs_to_one_folder(tmp_path: Path, postgresql: Clus
         assert (await cameras.records(RecordQuery())).total == 1
     async with opened(tmp_path / "moved", postgresql.new_database()) as cameras:  # one that is empty
         assert (await cameras.records(RecordQuery())).total == 0
+
+
+def test_a_database_that_is_away_is_said_without_where_it_is(tmp_path: Path, postgresql: Cluster) -> None:
+    with CameraGateway(tmp_path, "--database", postgresql.new_database()) as gateway:
+        assert gateway.get("/ready").status_code == 200
+        assert "database" not in gateway.get("/health").json()
+        postgresql.kill()
+        try:
+            refused = gateway.post("/api/detection", DETECTION)
+            assert (refused.status_code, refused.json()["message"]) == (
+                503,
+                "it could not be stored: send it again",
+            )
+            ready = gateway.get("/ready")
+            assert (ready.status_code, ready.json()["detail"]) == (
+                503,
+                "the database of the cameras does not answer",
+            )
+            assert gateway.get("/health").json()["database"] == "does not answer"
+            assert str(postgresql.folder) in gateway.said()
+        finally:
+            postgresql.start()
+        assert gateway.get("/ready").status_code == 200
+        assert "database" not in gateway.get("/health").json()
+        assert gateway.post("/api/detection", DETECTION).status_code == 200

@@ -100,7 +100,7 @@ async def test_an_equal_body_without_an_id_is_kept_and_marked(cameras: Cameras) 
     assert [record.possible_double_of for record in page.records] == [first.id, None]
 
 
-async def test_a_fault_of_one_is_its_alone(tmp_path: Path) -> None:
+async def test_a_fault_of_one_is_its_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with opened(tmp_path / "cameras") as cameras:
         with cameras._store._database.writing() as db:
             refusing = "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
@@ -112,7 +112,7 @@ async def test_a_fault_of_one_is_its_alone(tmp_path: Path) -> None:
             *(cameras.detect(detection_of(body)) for body in sent), return_exceptions=True
         )
         assert [type(answer) for answer in answers] == [Accepted, Malformed, Accepted]
-        assert "not this one" in str(answers[1])
+        assert (str(answers[1]), "not this one" in caplog.text) == ("it cannot be stored as it is", True)
         assert len(list((tmp_path / "cameras" / "pictures").rglob("*.jpg"))) == 2
         statistics = await cameras.statistics()
         assert (statistics.total_detections, statistics.unique_cameras) == (2, 2)

@@ -30,6 +30,11 @@ class Queries:
     def __init__(self, database: Database, zones: Zones) -> None:
         self._database, self._zones = database, zones
 
+    def probe(self) -> None:
+        """Read a little. Raises sqlalchemy.exc.SQLAlchemyError."""
+        with self._database.reading() as db:
+            db.scalar(sql.select(schema.numbers.c.value).limit(1))
+
     def statistics(self, now_s: float) -> Statistics:
         """Return the counters, none of who is active. Raises sqlalchemy.exc.SQLAlchemyError."""
         cameras, days = schema.cameras, schema.days

@@ -48,6 +48,7 @@ from snyper.cameras.times import iso, seconds_of, zone_named
 from snyper.cameras.visits import GAP_S, VisitPage, page_of, slim
 from snyper.cameras.zones import Zones
 from snyper.system.files import PRIVATE_FOLDER
+from snyper.system.text import one_line
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ _UNSET = CameraSettings()
 _PAGE_OF_VISITS = 100  # records that are read at once, each of which may have 256 kB
 _MAX_OF_VISITS = 5_000  # that are read for a page
 _CHECK_S = 0.5  # between two checks of who is silent
+_PROBE_S = 5.0  # between two looks at whether the database answers
+_ANSWER_S = 2.0  # for it to do so
 _MAX_EVENTS = 1_000  # that wait for one listener
 
 
@@ -166,8 +169,12 @@ class Cameras:
         expected = {name: self._expected(name) for name in {*expectations, *settings}}
         self._presence = Presence(zones, expected)
         self._still = StillPictures()
-        self._looking = self._loop.create_task(self._check_silence())
         self._readers = ThreadPoolExecutor(_READERS, "camera records")
+        self._prober = ThreadPoolExecutor(1, "camera database")  # which waits for no search
+        self.is_answered = True  # by the database
+        self._checks = [
+            self._loop.create_task(check) for check in (self._check_silence(), self._check_database())
+        ]
         self._thread = threading.Thread(target=self._write_all, name="camera writer", daemon=True)
         self._thread.start()
 
@@ -215,6 +222,19 @@ class Cameras:
     def is_silent(self, camera_id: str) -> bool:
         """Tell whether a camera is not there, and not expected to be asleep."""
         return self._presence.status_of(camera_id) == OFFLINE
+
+    async def answers(self) -> bool:
+        """Tell whether the database answers within 2 s; `is_answered` is what was so the last time."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._loop.run_in_executor(self._prober, self._queries.probe)
+            is_answered, why = True, ""
+        except (SQLAlchemyError, TimeoutError) as error:
+            is_answered, why = False, one_line(str(getattr(error, "orig", None) or "it takes too long"))
+        if is_answered != self.is_answered:
+            _log.warning("the database %s", "answers again" if is_answered else f"does not answer: {why}")
+        self.is_answered = is_answered
+        return is_answered
 
     async def statistics(self, among: Sequence[str] | None = None) -> Statistics:
         """Return the counters, of cameras among those that are named, as `is_among` reads them."""
@@ -335,8 +355,9 @@ class Cameras:
 
     async def close(self) -> None:
         """Write what waits, and let go of the store."""
-        self._looking.cancel()
-        await asyncio.gather(self._looking, return_exceptions=True)
+        for check in self._checks:
+            check.cancel()
+        await asyncio.gather(*self._checks, return_exceptions=True)
         for feed in list(self._feeds):
             feed.close()
         with contextlib.suppress(Overloaded):
@@ -347,6 +368,7 @@ class Cameras:
         await self._thumbnails.close()
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._readers.shutdown)
+        self._prober.shutdown(wait=False)
 
     def _with_warnings(self, camera: CameraState) -> CameraState:
         if not self._still.is_still(camera.camera_id):
@@ -370,6 +392,11 @@ class Cameras:
         while True:
             await asyncio.sleep(_CHECK_S)
             self._tell_changes(self._presence.check(self._loop.time(), time.time()))
+
+    async def _check_database(self) -> None:
+        while True:
+            await asyncio.sleep(_PROBE_S)
+            await self.answers()
 
     def _tell_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import math
 import shutil
 import threading
@@ -28,7 +29,9 @@ from snyper.cameras.removal import Removal
 from snyper.cameras.retention import Retention, Sweep
 from snyper.cameras.zones import Zones
 from snyper.system.retention_clock import FILE, RetentionClock
+from snyper.system.text import one_line
 
+_log = logging.getLogger(__name__)
 _ERASED_AT_ONCE = 50
 _SETTINGS = [field.name for field in fields(CameraSettings)]
 _LOOK_S = 1.0  # between two looks at how much of the disk is free
@@ -49,6 +52,7 @@ class Store:
         self._is_full, self._look_s = False, -math.inf
         self._recent = RecentBodies()
         self._is_recent_known = False
+        self._fault = ""  # of the database, when last written to
         self._cameras: set[str] = set()  # that have a row, as far as was asked
         self._removal = Removal(database, self.pictures)
         self.log = LogTable(database)
@@ -235,12 +239,21 @@ class Store:
                 for one in items:
                     self._write_rows([one])
             else:
+                self._tell_fault(error)
                 for one in items:
                     one.outcome = _refusal(error)
         else:
+            self._fault = ""
             self._cameras |= batch.more_cameras
             for one, outcome in zip(items, outcomes, strict=True):
                 one.outcome = outcome
+
+    def _tell_fault(self, error: Exception) -> None:
+        """Log what the database says of a fault, once: senders may be strangers, and come again."""
+        fault = one_line(str(getattr(error, "orig", None) or error))
+        if fault != self._fault:
+            _log.warning("what cameras send cannot be written: %s", fault)
+        self._fault = fault
 
     def _remove_unused(self, detections: Sequence[Incoming]) -> None:
         """Remove the new pictures of what has no row."""
@@ -278,5 +291,6 @@ def _is_of_the_disk(error: Exception) -> bool:
 def _refusal(error: Exception) -> CamerasError:
     """Return what whoever sent something is told of a fault of the disk, the database, or what was sent."""
     if isinstance(error, sql.exc.DBAPIError) and not _is_of_the_disk(error):
-        return Malformed(f"it cannot be stored: {error.orig}")
-    return Overloaded(f"it could not be stored, send it again: {getattr(error, 'orig', None) or error}")
+        return Malformed("it cannot be stored as it is")
+    why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    return Overloaded(f"it could not be stored{why}: send it again")

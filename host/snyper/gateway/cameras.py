@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -13,6 +15,7 @@ from snyper.cameras.service import Cameras, opened
 from snyper.cameras.silence import read_expectations
 from snyper.client import ReconnectingClient
 from snyper.device.addresses import is_loopback
+from snyper.device.serving.exchange import Refusal
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_events import CameraEvents, overloaded
 from snyper.gateway.camera_keys import CameraKeys
@@ -26,6 +29,7 @@ from snyper.shared.runtime import end_task
 T = TypeVar("T")
 ANY_PAGE = "*"
 EXPECTED = "cameras.toml"
+_UNANSWERED = "does not answer"
 
 
 @asynccontextmanager
@@ -59,8 +63,10 @@ async def serving_cameras(
             lambda: {
                 "clients": server.count,
                 "packets_dropped": server.dropped,
+                **({} if cameras.is_answered else {"database": _UNANSWERED}),
                 **({} if cameras.clock_doubt is None else {"clock": cameras.clock_doubt}),
-            }
+            },
+            partial(_ready, cameras),
         )
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
 
@@ -80,6 +86,12 @@ async def serving_cameras(
             await server.end()
             for task in tasks:
                 await end_task(task)
+
+
+async def _ready(cameras: Cameras) -> dict[str, object]:
+    if not await cameras.answers():
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"the database of the cameras {_UNANSWERED}")
+    return {}
 
 
 def _read(file: Path, read: Callable[[str], T]) -> T:
