@@ -225,6 +225,16 @@ async def test_so_many_listen_and_no_more() -> None:
             assert await hear(client) == {"type": "pong"}
 
 
+async def test_who_listens_leaves_its_address_room_for_requests() -> None:
+    async with demonstration("--limit", "per_address=8") as address, AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(listening(address))
+        with pytest.raises(InvalidStatus) as caught:
+            await listening(address)
+        assert caught.value.response.status_code == 503
+        assert await connections(address) == 4
+
+
 async def test_a_message_that_is_too_long_ends_its_connection() -> None:
     async with demonstration("--limit", "message_bytes=1024") as address:
         async with listening(address) as client:

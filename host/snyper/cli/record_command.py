@@ -113,6 +113,8 @@ def record(
             run(record_all(spill), hub, until_ctrl_c=True)
     except (InUse, RecordingError) as error:
         fail(str(error), EXIT_FAILED)
+    except OSError as error:
+        fail(f"it cannot be recorded into {shown(folder)}: {error.strerror or error}", EXIT_FAILED)
     finally:
         _tell_end(begun, as_json)
 

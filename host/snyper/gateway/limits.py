@@ -21,7 +21,7 @@ LIMITS: dict[str, Integer] = {
 ARRAY_LIMITS: dict[str, Integer] = {
     "array_mb": Integer(2_000, 1, 1_000_000),  # of one array's file
     "arrays": Integer(10_000_000, 1, 999_999_999),
-    "listeners": Integer(256, 1, 60_000),  # to a signal: half of the connections are left for all else
+    "listeners": Integer(256, 1, 60_000),  # to a signal; an address has half of its connections for it
     "ping_s": Integer(20, 1, 3_600),  # between pings of a WebSocket, and for each to be answered
     "message_bytes": Integer(65_536, 1_024, 1_000_000),  # of what one sends: existing clients need 30
 }

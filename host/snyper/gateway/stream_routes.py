@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
 from snyper.arrays.packet_format import SUBPROTOCOL
@@ -22,7 +23,8 @@ _PAUSE_S = 0.002  # after each message: a flood of them takes a tenth of a proce
 async def serving_stream(gateway: Gateway, source: PacketSource) -> AsyncIterator[Delivery]:
     """Serve a signal to WebSockets for the block."""
     delivery = Delivery(source)
-    routes = _StreamRoutes(delivery, gateway.limits["listeners"])
+    limits = gateway.limits
+    routes = _StreamRoutes(delivery, limits["listeners"], limits["per_address"] // 2)
     gateway.add_web_socket(PATH, routes.listen)
     gateway.add("POST", "/control/start", routes.start)
     gateway.add("POST", "/control/stop", routes.stop)
@@ -36,9 +38,11 @@ async def serving_stream(gateway: Gateway, source: PacketSource) -> AsyncIterato
 
 
 class _StreamRoutes:
-    def __init__(self, delivery: Delivery, most: int) -> None:
+    def __init__(self, delivery: Delivery, most: int, most_of_address: int) -> None:
         self._delivery = delivery
         self._most = most
+        self._most_of_address = most_of_address
+        self._of_address: Counter[str] = Counter()
 
     async def start(self, exchange: Exchange) -> None:
         """Start the delivery to everybody. Nobody is told."""
@@ -52,10 +56,11 @@ class _StreamRoutes:
 
     async def listen(self, web_socket: WebSocket) -> None:
         """Serve somebody who listens. Raises Refusal, HungUp."""
-        if self._delivery.count >= self._most:
+        is_full = self._delivery.count >= self._most
+        if is_full or self._of_address[web_socket.address] >= self._most_of_address:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many listen", {"retry-after": "1"})
         is_binary = SUBPROTOCOL in web_socket.subprotocols
-        with self._delivery.listening() as listener:
+        with self._counted(web_socket.address), self._delivery.listening() as listener:
             await web_socket.accept(SUBPROTOCOL if is_binary else None)
             sending = asyncio.create_task(_send_packets(web_socket, listener, is_binary))
             try:
@@ -63,6 +68,15 @@ class _StreamRoutes:
                     await self._answer(web_socket, listener, await web_socket.receive())
             finally:
                 sending.cancel()
+
+    @contextmanager
+    def _counted(self, address: str) -> Iterator[None]:
+        self._of_address[address] += 1
+        try:
+            yield
+        finally:
+            self._of_address[address] -= 1
+            self._of_address += Counter()  # which forgets who has none
 
     async def _answer(self, web_socket: WebSocket, listener: Listener, message: str | bytes) -> None:
         """Do what a message says. Its answer is on its way before any data that it starts."""
