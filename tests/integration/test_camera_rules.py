@@ -127,6 +127,25 @@ def come_and_go(gateway: CameraGateway) -> None:
         events.wait("camera_register")
 
 
+async def test_who_is_silent_still_has_it_called_again_after_every_release(tmp_path: Path) -> None:
+    async with ruled(tmp_path) as (gateway, console), httpx.AsyncClient(timeout=DEADLINE_S) as http:
+        await console.cease_fire(why="a visitor", by="a person")
+        await asyncio.to_thread(come_and_go, gateway)
+        while not await fired(http, gateway.url):
+            pass  # each is a request
+        assert await held(console) == "a visitor"
+        for _ in range(2):
+            await console.release(by="a person")
+            assert await until_held(console) == "the lane cannot be seen"
+        results: Counter[str] = Counter()
+        async with asyncio.timeout(DEADLINE_S):
+            while results["the range ceases fire"] < 2:
+                results = Counter()
+                for one in await fired(http, gateway.url):
+                    results[one["result"]] += one["times"]
+        assert results == {"the range held fire already": 1, "the range ceases fire": 2}
+
+
 @pytest.mark.long
 async def test_a_hub_that_was_away_hears_of_who_is_silent_still(tmp_path: Path) -> None:
     async with ruled_by(tmp_path) as (gateway, hub):

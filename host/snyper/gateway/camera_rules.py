@@ -26,6 +26,9 @@ _AGAIN_S = 0.5
 # by others, silence by nothing: of that the hub is told as soon as it is back, if it lasts until then.
 _GIVE_UP_S = 10.0
 
+_FIRED = "the range ceases fire"
+_HELD = "the range held fire already"
+
 _log = logging.getLogger("snyper")
 
 
@@ -37,6 +40,7 @@ class CameraRules:
         self._cameras = cameras
         self._hub = hub
         self._calling: dict[Rule, asyncio.Task[str]] = {}
+        self._holding: dict[Rule, asyncio.Task[None]] = {}
 
     @property
     def rules(self) -> Sequence[Rule]:
@@ -70,16 +74,25 @@ class CameraRules:
                     if event.kind == "status" and event.data["status"] == OFFLINE:
                         camera_id = event.data["camera_id"]
                         for rule in self._rules.of_silence(camera_id):
-                            self._record_outcome(self._fire(rule), rule, camera_id)
+                            if rule not in self._holding or self._holding[rule].done():
+                                self._holding[rule] = asyncio.create_task(self._hold(rule, camera_id))
         finally:
-            calls: list[asyncio.Task[Any]] = [*self._calling.values()]
+            calls: list[asyncio.Task[Any]] = [*self._calling.values(), *self._holding.values()]
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
 
-    def _record_outcome(
-        self, call: asyncio.Task[str], rule: Rule, camera_id: str, detection_id: str | None = None
-    ) -> None:
+    async def _hold(self, rule: Rule, camera_id: str) -> None:
+        """Have the range cease fire for as long as a camera is silent: again after each release."""
+        is_first = True
+        while is_first or self._cameras.is_silent(camera_id):
+            result = await self._cease_fire(rule)
+            if is_first or result != _HELD:
+                self._record(rule, camera_id, None, result)
+            is_first = False
+            await asyncio.sleep(_AGAIN_S)
+
+    def _record_outcome(self, call: asyncio.Task[str], rule: Rule, camera_id: str, detection_id: str) -> None:
         """Write down what comes of a call, once it is over."""
 
         def record(_: object) -> None:
@@ -116,10 +129,10 @@ class CameraRules:
             try:
                 state = await self._hub.cease_fire_state()
                 if state is not None and state.held:
-                    return "the range held fire already"
+                    return _HELD
                 await self._hub.cease_fire(why=rule.name, by=BY)
                 _log.warning("the rule %r has the range cease fire", name)
-                return "the range ceases fire"
+                return _FIRED
             except ProtocolError as error:
                 if time.monotonic() > until_s:
                     if not is_said:
