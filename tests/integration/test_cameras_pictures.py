@@ -63,6 +63,25 @@ async def test_pictures_are_their_owner_s_alone(tmp_path: Path) -> None:
     assert [str(one) for one in found if others_access(one)] == []
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+async def test_half_a_picture_has_a_thumbnail_of_that_half(cameras: Cameras, kind: str) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((640, 480), 90).save(file, kind)
+    half = file.getvalue()[: len(file.getvalue()) // 2]
+    picture, warnings = await keep(cameras, half)
+    assert (picture is not None, warnings) == (True, ())
+    assert picture is not None
+    path = await cameras.thumbnail(picture.name)
+    assert path is not None
+    with Image.open(path) as small:
+        boxes = ((0, 0, 320, 100), (0, 140, 320, 240))
+        upper, lower = (len(set(small.crop(box).convert("L").tobytes())) for box in boxes)
+    assert upper > 50 > lower  # shades
+    whole = cameras.picture(picture.name)
+    assert whole is not None
+    assert whole.read_bytes() == half
+
+
 async def test_what_cannot_be_decoded_costs_nobody_else_a_thumbnail(cameras: Cameras) -> None:
     bad, _ = await keep(cameras, jpeg("no picture"))
     good, _ = await keep(cameras, png(40, 30))
@@ -116,7 +135,15 @@ def test_every_spelling_of_base64() -> None:
     content = png(7, 5)
     text = base64.b64encode(content).decode()
     wrapped = base64.encodebytes(content).decode()
-    for sent in (content, text, wrapped, text.rstrip("="), f"data:image/png;base64,{text}", f" {text}\n"):
+    for sent in (
+        content,
+        text,
+        wrapped,
+        text.rstrip("="),
+        f"data:image/png;base64,{text}",
+        f"DATA:image/PNG;BASE64,{text}",
+        f" {text}\n",
+    ):
         assert decode(sent) == content
     for sent in (
         "base64_encoded_image_data",

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.camera_bodies import png
+from tests.integration.camera_bodies import jpeg, png
 from tests.integration.cameras_harness import DETECTION, HEALTH, CameraGateway, with_database, without
 from tests.integration.harness import DEADLINE_S
 
@@ -53,6 +53,11 @@ def test_what_is_no_thumbnail(gateway: CameraGateway) -> None:
     for name in ("x", "%2e%2e%2fcameras.db", "2026120122/" + "0" * 64 + ".png", "%00"):
         answer = gateway.get(f"/api/thumbnails/{name}")
         assert (answer.status_code, answer.json()["success"]) == (404, False)
+        assert "decoded" not in answer.json()["message"]
+    detect(gateway, "broken", annotated_image=base64.b64encode(jpeg("no picture")).decode())
+    [record] = gateway.records("camera_id=broken")
+    answer = gateway.get(record["thumbnail"])
+    assert (answer.status_code, "cannot be decoded" in answer.json()["message"]) == (404, True)
 
 
 def test_visits_and_pages_of_them(gateway: CameraGateway) -> None:

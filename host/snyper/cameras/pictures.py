@@ -26,7 +26,7 @@ from snyper.system.files import PRIVATE, make_private_folder
 MAX_BYTES = 12_000_000  # what 16 MB of base64 hold
 MAX_PIXELS = 40_000_000  # 160 MB once decoded
 _NAME = re.compile(r"\d{10}/[0-9a-f]{64}\.(jpg|png|webp)")
-_PREFIX = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*,", re.ASCII)
+_PREFIX = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*,", re.ASCII | re.IGNORECASE)
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 # The markers of JPEG that begin a frame, with its size; FFC4, FFC8 and FFCC are something else.
@@ -62,7 +62,7 @@ def decode(sent: str | bytes) -> bytes:
     if isinstance(sent, bytes):
         return sent
     text = sent
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         found = _PREFIX.match(text[:200])
         if not found:
             raise NotAPicture("its data: prefix has no end")

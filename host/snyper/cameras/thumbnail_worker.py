@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from snyper.cameras.pictures import MAX_PIXELS
 from snyper.system.files import PRIVATE_FOLDER
@@ -44,13 +44,19 @@ def _is_made(source: Path, target: Path) -> bool:
 
 
 def make(source: Path, target: Path) -> None:
-    """Write the thumbnail of a picture, whole or not at all. Raises OSError for what is no picture, and what
-    else Pillow raises.
+    """Write the thumbnail of a picture, whole or not at all; of one that is cut off, what there is of it.
+    Raises OSError for what is no picture, and what else Pillow raises.
     """
-    with Image.open(source, formats=("JPEG", "PNG", "WEBP")) as picture:
-        picture.draft("RGB", SIZE)
-        picture.thumbnail(SIZE)
-        small = picture.convert("RGB")
+    try:
+        small = _small(source)
+    except OSError:
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            small = _small(source)
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+        if not small.getbbox():  # nothing but the black that it began with
+            raise
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{os.urandom(6).hex()}.part")
     try:
@@ -60,6 +66,13 @@ def make(source: Path, target: Path) -> None:
         part.unlink(missing_ok=True)
     if not source.exists():  # it was erased meanwhile
         target.unlink(missing_ok=True)
+
+
+def _small(source: Path) -> Image.Image:
+    with Image.open(source, formats=("JPEG", "PNG", "WEBP")) as picture:
+        picture.draft("RGB", SIZE)
+        picture.thumbnail(SIZE)
+        return picture.convert("RGB")
 
 
 def _set_limits() -> None:

@@ -149,6 +149,9 @@ class RecordRoutes:
         name = exchange.path_values["name"]
         may_see = await self._may_see(exchange.principal, name)
         found = await self._cameras.thumbnail(name) if may_see else None
+        picture = self._cameras.picture(name) if may_see else None
+        if found is None and picture is not None and await asyncio.to_thread(picture.exists):
+            raise Refusal(HTTPStatus.NOT_FOUND, "its picture cannot be decoded, so there is no thumbnail")
         await _answer_file(exchange, found, "thumbnail")
 
     async def _may_see(self, principal: str, name: str) -> bool:
