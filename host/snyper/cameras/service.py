@@ -45,7 +45,7 @@ from snyper.cameras.still import StillPictures
 from snyper.cameras.store import Store
 from snyper.cameras.thumbnails import Thumbnails
 from snyper.cameras.times import iso, seconds_of, zone_named
-from snyper.cameras.visits import GAP_S, VisitPage, page_of, slim
+from snyper.cameras.visits import GAP_S, VisitPage, page_of, parse_cursor, slim
 from snyper.cameras.zones import Zones
 from snyper.system.files import PRIVATE_FOLDER
 from snyper.system.text import one_line
@@ -60,6 +60,7 @@ _READERS = 4
 _UNSET = CameraSettings()
 _PAGE_OF_VISITS = 100  # records that are read at once, each of which may have 256 kB
 _MAX_OF_VISITS = 5_000  # that are read for a page
+_MAX_PLATES_OF_VISITS = 10_000  # in them
 _CHECK_S = 0.5  # between two checks of who is silent
 _PROBE_S = 5.0  # between two looks at whether the database answers
 _ANSWER_S = 2.0  # for it to do so
@@ -284,26 +285,29 @@ class Cameras:
         """Return a page of the visits that the records of a query are of, the newest first; `before` is the
         `next_cursor` of the page before. Raises ValueError for a cursor that is none.
         """
-        before_s = None if query.before is None else float(query.before)
-        if before_s is not None and not math.isfinite(before_s):
-            raise ValueError("the cursor is none that a page of visits had")
-        ends_s = [one for one in (query.until_s, before_s and before_s + GAP_S) if one is not None]
-        until_s = min(ends_s) if ends_s else None
+        before = None if query.before is None else parse_cursor(query.before)
+        until_s, end_s, cut = query.until_s, math.inf, None
+        if before is not None:
+            until_s = min(math.inf if until_s is None else until_s, before.end[0] + GAP_S)
+            end_s = before.end[0] - GAP_S
+            cut = None if before.record is None else "{!r}:{}".format(*before.record)
         # With a time, so that the newest are those captured last.
         asked = replace(
-            query, limit=_PAGE_OF_VISITS, after=None, before=None, from_s=query.from_s or 0.0, until_s=until_s
+            query, limit=_PAGE_OF_VISITS, after=None, before=cut, from_s=query.from_s or 0.0, until_s=until_s
         )
-        end_s = math.inf if before_s is None else before_s - GAP_S
         records: list[Record] = []
+        plates = 0
         while True:
             page = await self._read(self._queries.records, asked, False)
             records += map(slim, page.records)
+            plates += sum(len(one.ocr_results) for one in page.records)
             asked = replace(asked, before=page.next_cursor)
             has_begun = len(records) >= MAX_LIMIT and records[-1].time_s < end_s
-            if page.next_cursor is None or has_begun or len(records) >= _MAX_OF_VISITS:
+            is_enough = has_begun or len(records) >= _MAX_OF_VISITS or plates >= _MAX_PLATES_OF_VISITS
+            if page.next_cursor is None or is_enough:
                 break
         has_more = page.next_cursor is not None
-        return await self._read(page_of, records, has_more, before_s, max(1, query.limit))
+        return await self._read(page_of, records, has_more, before, max(1, query.limit))
 
     async def history(
         self,

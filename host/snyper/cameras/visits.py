@@ -1,16 +1,24 @@
 """Visits: what a camera has read of one vehicle while it was there, out of its records. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
-from snyper.cameras.plates import fold, is_similar
+from snyper.cameras.plates import fold, fold_alike
 from snyper.cameras.records import Picture, Record
 
 _MAX_BOXES = 64  # of plates in one picture
+_MAX_SIMILAR_CHARS = 32  # a longer plate is compared as a whole
+_MAX_COMPARED = 128  # visits that a plate may be of
+_WHOLE = -1  # in the place of the letter that is left out
 GAP_S = 15.0  # without it in sight, after which the same plate is another visit
 
+_End = tuple[float, int, int]  # of a visit: time, record, place of the plate in that
+_Common = tuple[int, str]  # what similar plates have: the place of a letter, and the text without it
 
-@dataclass
+
+@dataclass(eq=False)
 class Visit:
     """A visit: the same camera, similar plates, less than 15 s between two records. `plate` is as it was read
     most often; `picture` is that with the surest plate. Times are in seconds since 1970 (UTC).
@@ -20,7 +28,7 @@ class Visit:
     checkpoint_id: str
     plate: str
     first_s: float
-    last_s: float
+    end: _End
     cursors: list[int] = field(default_factory=list)
     detection_ids: list[str] = field(default_factory=list)
     picture: Picture | None = None
@@ -28,22 +36,34 @@ class Visit:
     _confidence: float = -1.0
     _texts: dict[str, int] = field(default_factory=dict)
 
-    def add(self, record: Record, plate: str) -> None:
-        """Add a record in which this plate was read."""
-        self.first_s, self.last_s = min(self.first_s, record.time_s), max(self.last_s, record.time_s)
+    @property
+    def last_s(self) -> float:
+        """Return when its last record is of."""
+        return self.end[0]
+
+    def add(self, record: Record, place: int, plate: str, confidence: float) -> None:
+        """Add a record, none older than those that are there, in which this plate was read at that place."""
+        self.end = (record.time_s, record.cursor, place)
         self.cursors.append(record.cursor)
         self.detection_ids.append(record.detection_id)
         self._texts[plate] = self._texts.get(plate, 0) + 1
-        self.plate = max(self._texts, key=lambda text: self._texts[text])
-        confidence = _confidence_of(record, plate)
+        if self._texts[plate] > self._texts.get(self.plate, 0):
+            self.plate = plate
         if record.picture is not None and confidence > self._confidence:
             self.picture, self.picture_cursor, self._confidence = record.picture, record.cursor, confidence
 
-    def is_of(self, record: Record, plate: str) -> bool:
-        """Tell whether a plate in a record of this place belongs here."""
-        is_near = self.first_s - GAP_S < record.time_s < self.last_s + GAP_S
-        is_other = record.cursor in self.cursors  # of two vehicles in one picture
-        return is_near and not is_other and any(is_similar(fold(plate), fold(text)) for text in self._texts)
+
+@dataclass(frozen=True)
+class VisitCursor:
+    """A place between two visits: those that end before `end` follow. Where more records than are looked at
+    are of a few seconds, only those before `record`, a time and a cursor, are looked at.
+    """
+
+    end: _End
+    record: tuple[float, int] | None = None
+
+    def __str__(self) -> str:
+        return ":".join(map(repr, (*self.end, *(self.record or ()))))
 
 
 @dataclass(frozen=True)
@@ -51,28 +71,41 @@ class VisitPage:
     """Visits, the newest first, and where the next page begins, None after the last."""
 
     visits: tuple[Visit, ...]
-    next_cursor: str | None = None
+    next_cursor: VisitCursor | None = None
 
 
-def page_of(records: Sequence[Record], has_more: bool, before_s: float | None, limit: int) -> VisitPage:
-    """Return the visits whose last record is older than `before_s`, at most `limit` of them and those that
-    ended with the last. `records` are the newest that are older than that plus GAP_S; `has_more`: there are
-    older ones, so that visits that reach to the first of these are not all there.
+def parse_cursor(text: str) -> VisitCursor:
+    """Return the cursor that a page had. Raises ValueError for a text that is none."""
+    parts = text.split(":")
+    times, numbers = [float(one) for one in parts[::3]], [int(one) for one in parts[1:3] + parts[4:]]
+    if len(parts) not in (3, 5) or not all(map(math.isfinite, times)):
+        raise ValueError("the cursor is none that a page of visits had")
+    end = (times[0], numbers[0], numbers[1])
+    return VisitCursor(end, (times[1], numbers[2]) if len(parts) == 5 else None)
+
+
+def page_of(records: Sequence[Record], has_more: bool, before: VisitCursor | None, limit: int) -> VisitPage:
+    """Return at most `limit` visits, those that end before the cursor. `records` are the newest, from the
+    newest on, that are older than its end plus GAP_S and come before its record; `has_more`: there are older
+    ones, so that visits that reach to the last of these are not all there.
     """
-    # A visit that goes on past `before_s` has a record in the gap after it, so it is left out as a whole.
-    found = [one for one in visits_of(records) if before_s is None or one.last_s < before_s]
+    # A visit that goes on past the cursor has a record in the gap after it, so it is left out as a whole.
+    found = [one for one in visits_of(records) if before is None or one.end < before.end]
+    whole = found
+    if has_more:
+        begin_s = records[-1].time_s + GAP_S
+        whole = found[: next((at for at, one in enumerate(found) if one.first_s < begin_s), None)]
+    # Of more records than are looked at: what is there of it is told.
+    listed = whole or found
+    page = tuple(listed[:limit])
+    cut = before.record if before else None
+    if len(listed) > limit or (whole and has_more):
+        return VisitPage(page, VisitCursor(page[-1].end, cut if _binds(cut, page[-1].last_s) else None))
     if not has_more:
-        whole = found
-    else:
-        begin_s = min(record.time_s for record in records) + GAP_S
-        cut = next((at for at, one in enumerate(found) if one.first_s < begin_s), len(found))
-        whole = [one for one in found[:cut] if cut == len(found) or one.last_s > found[cut].last_s]
-        if not whole:  # of more records than are looked at: what is there of it is told
-            end_s = begin_s if before_s is None else min(begin_s, before_s)
-            return VisitPage(tuple(found), repr(end_s - GAP_S))
-    page = [one for at, one in enumerate(whole) if at < limit or one.last_s == whole[limit - 1].last_s]
-    is_last = not has_more and len(page) == len(whole)
-    return VisitPage(tuple(page), None if is_last else repr(page[-1].last_s))
+        return VisitPage(page)
+    last = (records[-1].time_s, records[-1].cursor)
+    is_stuck = records[0].time_s < last[0] + GAP_S  # the next page would look at the same records
+    return VisitPage(page, VisitCursor((*last, 0), last if is_stuck else None))
 
 
 def slim(record: Record) -> Record:
@@ -89,29 +122,89 @@ def slim(record: Record) -> Record:
 def visits_of(records: Iterable[Record]) -> list[Visit]:
     """Return the visits that records are of, the newest first: all records of a span of time."""
     visits: list[Visit] = []
-    open_visits: dict[tuple[str, str], list[Visit]] = {}
+    places: dict[tuple[str, str], _OpenVisits] = {}
     for record in sorted(records, key=lambda one: (one.time_s, one.cursor)):
-        place = (record.camera_id, record.checkpoint_id)
-        near = [one for one in open_visits.get(place, []) if record.time_s < one.last_s + GAP_S]
-        plates = {fold(plate): plate for plate in record.ocr_results if fold(plate)}
-        for plate in plates.values():
-            alike = [one for one in near if one.is_of(record, plate)]
-            visit = max(alike, key=lambda one: fold(plate) == fold(one.plate), default=None)
+        where = (record.camera_id, record.checkpoint_id)
+        opened = places.setdefault(where, _OpenVisits())
+        opened.end_by(record.time_s)
+        confidences = _confidences(record)
+        plates = {fold(plate): plate for plate in record.ocr_results}
+        for place, (folded, plate) in enumerate(plates.items()):
+            if not folded:
+                continue
+            visit = opened.find(folded, record.cursor)
             if visit is None:
-                visit = Visit(*place, plate, record.time_s, record.time_s)
+                visit = Visit(*where, plate, record.time_s, (record.time_s, record.cursor, place))
                 visits.append(visit)
-                near.append(visit)
-            visit.add(record, plate)
-        open_visits[place] = near
-    return sorted(visits, key=lambda one: one.last_s, reverse=True)
+            visit.add(record, place, plate, confidences.get(plate, 0.0))
+            opened.add(visit, folded)
+    return sorted(visits, key=lambda one: one.end, reverse=True)
 
 
-def _confidence_of(record: Record, plate: str) -> float:
-    """Return how sure a plate is, as its camera says: 0 where it says nothing."""
+class _OpenVisits:
+    """The visits of one place that may go on, by what similar plates have in common: so a plate is compared
+    with few, however many there are.
+    """
+
+    def __init__(self) -> None:
+        self._visits: dict[Visit, dict[_Common, None]] = {}  # by their ends
+        self._with: dict[_Common, dict[Visit, None]] = {}
+
+    def end_by(self, time_s: float) -> None:
+        """Forget the visits that have ended by then."""
+        while self._visits and (visit := next(iter(self._visits))).last_s + GAP_S <= time_s:
+            for common in self._visits.pop(visit):
+                del self._with[common][visit]
+                if not self._with[common]:
+                    del self._with[common]
+
+    def find(self, folded: str, cursor: int) -> Visit | None:
+        """Return the visit that a plate is of; of one record two plates are two vehicles."""
+        text = fold_alike(folded)
+        for commons in ([(_WHOLE, text)], _similar(text)):
+            visits = chain.from_iterable(self._with.get(common, ()) for common in commons)
+            alike = [one for one in islice(visits, _MAX_COMPARED) if one.cursors[-1] != cursor]
+            if alike:
+                return max(alike, key=lambda one: folded == fold(one.plate))
+        return None
+
+    def add(self, visit: Visit, folded: str) -> None:
+        """Add a visit, or the plate that its newest record has."""
+        commons = self._visits.pop(visit, {})
+        text = fold_alike(folded)
+        self._visits[visit] = commons
+        if (_WHOLE, text) not in commons:
+            for common in ((_WHOLE, text), *_without_one(text)):
+                commons[common] = None
+                self._with.setdefault(common, {})[visit] = None
+
+
+def _similar(text: str) -> Iterator[_Common]:
+    """Yield what plates have that differ from this one in one letter."""
+    for common in _without_one(text):
+        yield common  # of those with another letter there
+        yield _WHOLE, common[1]
+    if len(text) < _MAX_SIMILAR_CHARS:
+        yield from ((at, text) for at in range(len(text) + 1))
+
+
+def _without_one(text: str) -> list[_Common]:
+    if len(text) > _MAX_SIMILAR_CHARS:
+        return []
+    return [(at, text[:at] + text[at + 1 :]) for at in range(len(text))]
+
+
+def _binds(cut: tuple[float, int] | None, last_s: float) -> bool:
+    """Tell whether records after a cut are looked at for visits that end by then."""
+    return cut is not None and cut[0] < last_s + GAP_S
+
+
+def _confidences(record: Record) -> dict[str, float]:
+    """Return how sure each plate is, as its camera says."""
     boxes = record.details.get("plate_detections")
-    found = 0.0
+    found: dict[str, float] = {}
     for box in boxes if isinstance(boxes, list) else []:
-        value = box.get("confidence") if isinstance(box, Mapping) and box.get("text") == plate else None
-        if isinstance(value, int | float):
-            found = max(found, float(value))
+        text, value = (box.get("text"), box.get("confidence")) if isinstance(box, Mapping) else (None, None)
+        if isinstance(text, str) and isinstance(value, int | float):
+            found[text] = max(found.get(text, 0.0), float(value))
     return found

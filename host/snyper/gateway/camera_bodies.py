@@ -208,7 +208,8 @@ def visits_body(page: VisitPage) -> dict[str, object]:
         }
         for visit in page.visits
     ]
-    return {"success": True, "visits": visits, "next_cursor": page.next_cursor, "timestamp": now()}
+    following = None if page.next_cursor is None else str(page.next_cursor)
+    return {"success": True, "visits": visits, "next_cursor": following, "timestamp": now()}
 
 
 def history_content(buckets: Sequence[Bucket]) -> bytes:
