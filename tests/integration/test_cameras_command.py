@@ -61,7 +61,8 @@ def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
     asyncio.run(keep_two(folder))
     table, archive = tmp_path / "records.csv", tmp_path / "records.zip"
-    found = snyper("export", str(folder), "--csv", str(table), "--plate", "abc*", "--json")
+    of_bangkok = ("--from", "2024-12-19T17:00:00", "--until", "2024-12-19 17:00:01", "--zone", "Asia/Bangkok")
+    found = snyper("export", str(folder), "--csv", str(table), "--plate", "abc*", *of_bangkok, "--json")
     assert (found.returncode, json.loads(found.stdout)["exported"]) == (0, 1), found.stderr
     [row] = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""))
     assert row["ocr_results"] == "ABC 1234"
@@ -71,7 +72,12 @@ def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:
         assert len(written.namelist()) == 4
     assert not others_access(table)
     assert not others_access(archive)
-    for wrong in ((), ("--csv", "a", "--zip", "b"), ("--csv", "a", "--from", "soon")):
+    for wrong in (
+        (),
+        ("--csv", "a", "--zip", "b"),
+        ("--csv", "a", "--from", "soon"),
+        ("--csv", "a", *of_bangkok[:2], "--zone", "Mars"),
+    ):
         assert snyper("export", str(folder), *wrong).returncode == 2
     nowhere = snyper("export", str(folder), "--zip", str(tmp_path / "nowhere" / "a.zip"))
     assert nowhere.returncode == 1

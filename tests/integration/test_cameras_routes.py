@@ -3,7 +3,10 @@
 import base64
 import io
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -137,9 +140,37 @@ def test_what_came_over_time(gateway: CameraGateway) -> None:
     assert of_all["camera_id"] is None
     assert of_all["detections"] == gateway.statistics()["total_detections"]
     assert gateway.get("/api/statistics/history?until=2024-01-01").json()["buckets"] == []
+    for span in ("from=1970-01-01&until=2030-01-01", "until=2030-01-01", "from=1970-01-01&until=9999-12-31"):
+        [found] = gateway.get(f"/api/statistics/history?bucket=day&of=all&{span}").json()["buckets"]
+        assert found == of_all, span
     for wrong in ("bucket=week", "from=x", "of=x"):
         answer = gateway.get(f"/api/statistics/history?{wrong}")
         assert (answer.status_code, answer.json()["success"]) == (400, False)
+
+
+def test_times_that_name_no_zone_are_those_of_the_gateway(tmp_path: Path) -> None:
+    with CameraGateway(tmp_path, "--zone", "Asia/Bangkok") as gateway:
+        detect(gateway, "zone", timestamp="2024-12-19T01:00:00+07:00")
+        for query, count in (
+            ("from=2024-12-19&until=2024-12-20", 1),
+            ("until=2024-12-19", 0),
+            ("from=2024-12-19T01:00:00&until=2024-12-19 01:00:01", 1),
+            ("from=2024-12-19T01:00:01", 0),
+            ("from=2024-12-18T18:00:00Z&until=2024-12-18T18:00:01Z", 1),
+            ("from=2024-12-19T01:00:00+07:00&until=2024-12-19 01:00:01+07:00", 1),  # read as blanks
+            ("from=2024-12-19T01:00:00.5%2B07:00", 0),
+            ("from=0001-01-01&until=9999-12-31", 1),
+        ):
+            assert len(gateway.records(query)) == count, query
+            assert len(gateway.get(f"/api/visits?{query}").json()["visits"]) == count, query
+            assert len(gateway.get(f"/api/export?{query}").text.splitlines()) == 1 + count, query
+        day = "/api/statistics/history?bucket=day&from={}&until={}"
+        heard = gateway.get("/api/cameras").json()["cameras"][0]["last_seen"]
+        today = datetime.fromisoformat(heard).astimezone(ZoneInfo("Asia/Bangkok")).date()
+        tomorrow = today + timedelta(days=1)
+        [bucket] = gateway.get(day.format(today, tomorrow)).json()["buckets"]
+        assert datetime.fromisoformat(bucket["from"]).astimezone(ZoneInfo("Asia/Bangkok")).hour == 0
+        assert gateway.get(day.format(tomorrow, "9999-12-31")).json()["buckets"] == []
 
 
 def test_settings_of_a_camera(gateway: CameraGateway) -> None:

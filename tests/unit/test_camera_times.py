@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from snyper.cameras.still import SAME_PICTURES, StillPictures
-from snyper.cameras.times import day_bounds, day_of, hour_of, iso, seconds_of, zone_named
+from snyper.cameras.times import bound_of, day_bounds, day_of, hour_of, iso, seconds_of, zone_named
 from snyper.cameras.zones import Zones
 
 BANGKOK, BERLIN = ZoneInfo("Asia/Bangkok"), ZoneInfo("Europe/Berlin")
@@ -34,6 +34,23 @@ TEN_S = datetime(2024, 12, 19, 10, tzinfo=UTC).timestamp()
 )
 def test_a_stamp_means_this(stamp: str, expected: float | None) -> None:
     assert seconds_of(stamp, BANGKOK) == expected
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [
+        ("2024-12-19", "2024-12-18T17:00:00.000Z"),
+        ("2024-12-19T17:00:00", "2024-12-19T10:00:00.000Z"),
+        ("0001-01-01", "1970-01-01T00:00:00.000Z"),
+        ("1970-01-01", "1970-01-01T00:00:00.000Z"),
+        ("9999-12-31", "9999-12-30T17:00:00.000Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T00:00:00.000Z"),
+        ("yesterday", None),
+    ],
+)
+def test_an_end_of_a_span_is_this(stamp: str, expected: str | None) -> None:
+    found = bound_of(stamp, BANGKOK)
+    assert (None if found is None else iso(found)) == expected
 
 
 @given(st.text(max_size=80))

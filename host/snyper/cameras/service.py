@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -325,6 +326,11 @@ class Cameras:
     def settings_of(self, camera_id: str) -> CameraSettings:
         """Return what is set of a camera."""
         return self._settings.get(camera_id, _UNSET)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone that has today."""
+        return self._zones.zone
 
     def zone_of(self, camera_id: str) -> str:
         """Return the name of the zone of a camera's clock."""

@@ -20,16 +20,26 @@ def seconds_of(stamp: str, zone: tzinfo) -> float | None:
     """Return what an ISO 8601 stamp means in seconds since 1970 (UTC), None where it means nothing. Without
     an offset it is read in `zone`; of an hour that is there twice, the first is meant.
     """
+    seconds = _seconds_of(stamp, zone)
+    return seconds if seconds is not None and _EARLIEST_S <= seconds < _LATEST_S else None
+
+
+def bound_of(stamp: str, zone: tzinfo) -> float | None:
+    """Return the end of a span of time that a stamp means, as `seconds_of` does; of one before 1970, or of
+    the end of 9999, the nearest that a stamp may be.
+    """
+    seconds = _seconds_of(stamp, zone)
+    return None if seconds is None else min(max(seconds, _EARLIEST_S), _LATEST_S)
+
+
+def _seconds_of(stamp: str, zone: tzinfo) -> float | None:
     if len(stamp) > MAX_STAMP_CHARS:
         return None
     try:
         moment = datetime.fromisoformat(stamp.strip())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=zone)
-        seconds = moment.timestamp()
+        return (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).timestamp()
     except (ValueError, OverflowError):
         return None
-    return seconds if _EARLIEST_S <= seconds < _LATEST_S else None
 
 
 def iso(seconds: float) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, replace
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, TypeVar
 
@@ -131,6 +130,9 @@ def export_records(
         str | None, typer.Option("--from", metavar="TIME", help="Captured from then on.")
     ] = None,
     end: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Captured before then.")] = None,
+    zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Where it is such a time if it names no zone.")
+    ] = "UTC",
     database: DatabaseOption = None,
     as_json: Json = False,
 ) -> None:
@@ -149,8 +151,8 @@ def export_records(
         camera_id=camera,
         checkpoint_id=checkpoint,
         plate=plate,
-        from_s=_seconds("--from", begin),
-        until_s=_seconds("--until", end),
+        from_s=_seconds("--from", begin, zone),
+        until_s=_seconds("--until", end, zone),
     )
     asked = {"camera_id": camera, "checkpoint_id": checkpoint, "from": begin, "until": end}
     what = {name: value for name, value in asked.items() if value is not None}
@@ -192,12 +194,15 @@ def _write_some(parts: Iterator[bytes], target: BinaryIO) -> int:
     return size
 
 
-def _seconds(option: str, text: str | None) -> float | None:
-    from snyper.cameras.times import seconds_of
+def _seconds(option: str, text: str | None, zone: str) -> float | None:
+    from snyper.cameras.times import bound_of, zone_named
 
     if text is None:
         return None
-    time_s = seconds_of(text, UTC)
+    try:
+        time_s = bound_of(text, zone_named(zone))
+    except ValueError as error:
+        fail(one_line(f"--zone: {error}"), EXIT_USAGE)
     if time_s is None:
         fail(f"{option} is a time such as 2024-12-19T10:00:00Z", EXIT_USAGE)
     return time_s

@@ -1,12 +1,13 @@
 """Requests about cameras: the conditions that they ask for, the shape of their errors."""
 
-from datetime import UTC
+import re
+from datetime import tzinfo
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
 from snyper.cameras.grants import Forbidden
 from snyper.cameras.records import Malformed, MissingField, Overloaded, RecordQuery
-from snyper.cameras.times import seconds_of
+from snyper.cameras.times import bound_of
 from snyper.device.serving.exchange import Exchange, Handler, Refusal
 from snyper.gateway.places import overloaded
 
@@ -14,6 +15,7 @@ _DEFAULT_LIMIT = 20
 _MAX_LIMIT = 1_000
 _MAX_FIELDS = 20  # of a query
 _MAX_CURSOR = 2**63
+_BLANK_FOR_PLUS = re.compile(r"([T ]\d\d[\d:.,]*) (?=\d\d:?\d\d$)")  # that was not escaped in a query
 
 
 def shaped(handler: Handler) -> Handler:
@@ -47,8 +49,10 @@ def fields_of(exchange: Exchange) -> dict[str, str]:
     return {name: values[-1] for name, values in found.items()}
 
 
-def record_query(fields: dict[str, str]) -> RecordQuery:
-    """Return the records that a request asks for. Raises Malformed."""
+def record_query(fields: dict[str, str], zone: tzinfo) -> RecordQuery:
+    """Return the records that a request asks for, by times that are read in `zone` where they name none.
+    Raises Malformed.
+    """
     after = fields.get("after")
     if after is not None and not (after.isdecimal() and after.isascii() and int(after) < _MAX_CURSOR):
         raise Malformed("after is the cursor of a record: a number")
@@ -59,26 +63,32 @@ def record_query(fields: dict[str, str]) -> RecordQuery:
         camera_id=fields.get("camera_id") or None,
         checkpoint_id=fields.get("checkpoint_id") or None,
         plate=fields.get("plate") or None,
-        from_s=time_of(fields, "from"),
-        until_s=time_of(fields, "until"),
+        from_s=time_of(fields, "from", zone),
+        until_s=time_of(fields, "until", zone),
         class_name=fields.get("class") or None,
     )
 
 
 def limit_of(text: str) -> int:
-    """Return how many are asked for, as existing servers read it: 0 is as many as there may be."""
+    """Return how many are asked for, as existing servers read it: 0 is as many as there may be. Raises
+    Malformed.
+    """
+    if not text:
+        return _DEFAULT_LIMIT
     try:
         number = int(text[:20])
     except ValueError:
-        return _DEFAULT_LIMIT
+        raise Malformed("limit is how many: a number") from None
     return min(number, _MAX_LIMIT) if number > 0 else _MAX_LIMIT
 
 
-def time_of(fields: dict[str, str], name: str) -> float | None:
-    """Return a time that is asked for, None where it is not. Raises Malformed."""
+def time_of(fields: dict[str, str], name: str, zone: tzinfo) -> float | None:
+    """Return a time that is asked for, in `zone` where it names none; None where there is no such field.
+    Raises Malformed.
+    """
     if not fields.get(name):
         return None
-    time_s = seconds_of(fields[name], UTC)
+    time_s = bound_of(_BLANK_FOR_PLUS.sub(r"\1+", fields[name]), zone)
     if time_s is None:
         raise Malformed(f"{name} is a time such as 2024-12-19T10:00:00Z")
     return time_s

@@ -99,8 +99,12 @@ class CameraRoutes:
         size, of = fields.get("bucket", "hour"), fields.get("of", "cameras")
         if size not in _DEFAULT_SPANS_S or of not in ("cameras", "all"):
             raise Malformed("bucket is hour or day, and of is cameras or all")
-        until_s = time_of(fields, "until") or time.time() + 1
-        from_s = time_of(fields, "from") or until_s - _DEFAULT_SPANS_S[size]
+        now_s = time.time() + 1
+        from_s, until_s = (time_of(fields, name, self._cameras.zone) for name in ("from", "until"))
+        if until_s is None:
+            until_s = now_s
+        if from_s is None:
+            from_s = min(until_s, now_s) - _DEFAULT_SPANS_S[size]
         try:
             found = await self._cameras.history(
                 (from_s, until_s), size == "day", fields.get("camera_id") or None, of == "all", among

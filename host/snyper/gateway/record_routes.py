@@ -52,7 +52,7 @@ class RecordRoutes:
 
     async def _records(self, exchange: Exchange) -> None:
         among = self._grants.among(exchange.principal, grants.SEARCH)
-        query = replace(record_query(fields_of(exchange)), among=among)
+        query = replace(record_query(fields_of(exchange), self._cameras.zone), among=among)
         content, count = await self._answer_records(query)
         await self._cameras.log.write(entry_of(SEARCH, exchange.principal, query, count))
         await exchange.answer(200, content)
@@ -79,7 +79,7 @@ class RecordRoutes:
 
     async def _visits(self, exchange: Exchange) -> None:
         among = self._grants.among(exchange.principal, grants.SEARCH)
-        query = replace(record_query(fields_of(exchange)), among=among)
+        query = replace(record_query(fields_of(exchange), self._cameras.zone), among=among)
         try:
             page = await self._cameras.visits(query)
         except ValueError:
@@ -93,7 +93,7 @@ class RecordRoutes:
         kind = fields.get("format", export.CSV)
         if kind not in _EXPORTED or "before" in fields:
             raise Malformed("format is csv or zip, and there is no before: all is exported, from after on")
-        query = replace(record_query(fields), among=among)
+        query = replace(record_query(fields, self._cameras.zone), among=among)
         most = query.limit if fields.get("limit") else None
         async with self._exports.one(exchange.address):
             entry = entry_of(EXPORT, exchange.principal, query)
