@@ -190,10 +190,13 @@ async def test_orphans_are_found_both_ways(cameras: Cameras, tmp_path: Path) -> 
     there = sorted(pictures(tmp_path))
     root = tmp_path / "cameras" / "pictures"
     (root / there[0]).unlink()
-    (root / f"{there[1]}.0123.part").write_bytes(b"half")
     (root / "2001010100").mkdir()
     (root / "2001010100" / f"{'0' * 64}.jpg").write_bytes(b"nobody's")
-    expected = sorted([f"2001010100/{'0' * 64}.jpg", f"{there[1]}.0123.part"])
+    theirs = [root / "2001010100" / "notes.txt", root / "mydir" / "holiday.jpg"]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"a person's")
+    expected = [f"2001010100/{'0' * 64}.jpg"]
     for repairs in (False, True):
         found = await cameras.check(repairs)
         assert (sorted(found.orphans), found.missing) == (expected, [there[0]])
@@ -201,24 +204,43 @@ async def test_orphans_are_found_both_ways(cameras: Cameras, tmp_path: Path) -> 
     assert (found.files, found.orphans, found.missing) == (1, [], [])
     page = await cameras.records(RecordQuery())
     assert sorted(record.picture is not None for record in page.records) == [False, True]
-    assert [path.name for path in root.iterdir()] == [there[1].split("/")[0]]
+    assert [path.read_bytes() for path in theirs] == [b"a person's"] * 2
+    for path in theirs:
+        path.unlink()
 
 
 async def test_pictures_of_another_database_are_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
     async with opened(folder) as cameras:
-        await keep(cameras, "a")
+        for name in ("a", "b"):
+            await keep(cameras, name)
         there = pictures(tmp_path)
     for path in folder.glob("cameras.db*"):
         path.unlink()
     async with opened(folder) as cameras:
-        with pytest.raises(OSError, match="never had a record"):
+        await keep(cameras, "c")
+        with pytest.raises(OSError, match="2 of 3 pictures have no record, 0 of 1 in records are gone"):
             await cameras.check(repairs=True)
         assert (await cameras.check()).orphans == sorted(there)
-        assert pictures(tmp_path) == there
-        await keep(cameras, "b")
-        assert (await cameras.check(repairs=True)).orphans == sorted(there)
+        assert len(pictures(tmp_path)) == 3
+        assert (await cameras.check(repairs=True, forces=True)).orphans == sorted(there)
         assert len(pictures(tmp_path)) == 1
+
+
+async def test_records_keep_their_pictures_while_a_disk_is_not_mounted(tmp_path: Path) -> None:
+    folder = tmp_path / "cameras"
+    async with opened(folder) as cameras:
+        for name in ("a", "b", "c"):
+            await keep(cameras, name)
+    there = pictures(tmp_path)
+    await asyncio.to_thread((folder / "pictures").rename, folder / "disk")
+    async with opened(folder) as cameras:
+        with pytest.raises(OSError, match=r"3 of 3 in records are gone: nothing is repaired\. Is a disk"):
+            await cameras.check(repairs=True)
+        page = await cameras.records(RecordQuery())
+        assert sorted(one.picture.name for one in page.records if one.picture) == sorted(there)
+        assert (await cameras.check(repairs=True, forces=True)).missing == sorted(there)
+        assert {one.picture for one in (await cameras.records(RecordQuery())).records} == {None}
 
 
 def test_a_gateway_keeps_by_its_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sql
 
 from snyper.cameras import schema
 from snyper.cameras.database import Database
-from snyper.cameras.pictures import PictureFolder
+from snyper.cameras.pictures import PictureFolder, is_hour, is_picture_name, is_thumbnail_name
 from snyper.cameras.removal import Removal
 
 
@@ -16,42 +16,52 @@ class CheckResult:
     """The result of a check: names of files that no row has, and of pictures whose file is gone."""
 
     files: int = 0
+    rows: int = 0  # pictures that rows name
     orphans: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
 class Check:
     """A check of all pictures, in the writer's thread; with `repairs`, orphans are removed, and rows of what
-    is missing.
+    is missing, in a second round: of most pictures only where it `forces` that. Other files are left alone.
     """
 
-    def __init__(self, database: Database, pictures: PictureFolder, removal: Removal, repairs: bool) -> None:
+    def __init__(
+        self, database: Database, pictures: PictureFolder, removal: Removal, repairs: bool, forces: bool
+    ) -> None:
         self._database, self._pictures, self._removal = database, pictures, removal
-        self._repairs = repairs
+        self._repairs, self._forces = repairs, forces
+        self._is_repairing = False
         self._hours: list[str] | None = None
         self.result = CheckResult()
 
     def step(self) -> bool:
         """Check an hour, and tell whether it was the last. Raises sqlalchemy.exc.SQLAlchemyError, OSError."""
         if self._hours is None:
-            if self._repairs:
-                self._refuse_another_database()
             self._hours = sorted(self._hours_of_files() | self._hours_of_rows())
         elif self._hours:
             self._check(self._hours.pop())
-        return not self._hours
+        if self._hours:
+            return False
+        if self._is_repairing or not self._repairs:
+            return True
+        if not self._forces:
+            self._refuse_most()
+        self._is_repairing, self._hours, self.result = True, None, CheckResult()
+        return False
 
-    def _refuse_another_database(self) -> None:
-        """Refuse to remove all pictures for want of records. Raises OSError."""
-        with self._database.reading() as db:
-            query = sql.select(schema.numbers.c.value).where(schema.numbers.c.name == "detections")
-            has_had_records = db.scalar(query)
-        if not has_had_records and self._hours_of_files():
-            raise OSError("this database has never had a record, but there are pictures: is it theirs?")
+    def _refuse_most(self) -> None:
+        """Refuse to remove most pictures, or what rows say of most. Raises OSError."""
+        found = self.result
+        orphans = [one for one in found.orphans if is_picture_name(one)]
+        if 2 * len(orphans) > found.files or 2 * len(found.missing) > found.rows:
+            counts = f"{len(orphans):,} of {found.files:,} pictures have no record, {len(found.missing):,} of"
+            what = f"{counts} {found.rows:,} in records are gone: nothing is repaired"
+            raise OSError(f"{what}. Is a disk not mounted, or the database another? --force does it")
 
     def _hours_of_files(self) -> set[str]:
         folders = [self._pictures.folder, self._pictures.thumbnails]
-        return {path.name for one in folders if one.is_dir() for path in one.iterdir() if path.is_dir()}
+        return {path.name for one in folders if one.is_dir() for path in one.iterdir() if is_hour(path.name)}
 
     def _hours_of_rows(self) -> set[str]:
         """Return the hours that rows name, by leaps from one to the next."""
@@ -65,17 +75,18 @@ class Check:
 
     def _check(self, hour: str) -> None:
         folder = self._pictures.folder / hour
-        files = _names(folder)
+        files = set(filter(is_picture_name, _names(folder)))
         name = schema.pictures.c.name
         with self._database.reading() as db:
             rows = set(db.scalars(sql.select(name).where(name >= f"{hour}/", name < f"{hour}0").distinct()))
         orphans, missing = files - rows, rows - files
         kept = {PurePath(picture).with_suffix(".jpg").as_posix() for picture in rows & files}
-        unowned = _names(self._pictures.thumbnails / hour) - kept
+        unowned = set(filter(is_thumbnail_name, _names(self._pictures.thumbnails / hour))) - kept
         self.result.files += len(files)
+        self.result.rows += len(rows)
         self.result.orphans += sorted(orphans) + [f"thumbnails/{name}" for name in sorted(unowned)]
         self.result.missing += sorted(missing)
-        if self._repairs:
+        if self._is_repairing:
             for orphan in orphans:
                 self._pictures.remove(orphan)
             for thumbnail in unowned:

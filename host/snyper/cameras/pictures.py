@@ -25,7 +25,9 @@ from snyper.system.files import PRIVATE, make_private_folder
 
 MAX_BYTES = 12_000_000  # what 16 MB of base64 hold
 MAX_PIXELS = 40_000_000  # 160 MB once decoded
-_NAME = re.compile(r"\d{10}/[0-9a-f]{64}\.(jpg|png|webp)")
+_HOUR = re.compile(r"[0-9]{10}")
+_NAME = re.compile(r"[0-9]{10}/[0-9a-f]{64}\.(jpg|png|webp)")
+_THUMBNAIL = re.compile(r"[0-9]{10}/[0-9a-f]{64}\.jpg(\.[0-9a-f]{12}\.part)?")
 _PREFIX = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*,", re.ASCII | re.IGNORECASE)
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -132,6 +134,21 @@ def _webp_head(content: bytes) -> Head | None:
     return None
 
 
+def is_hour(name: str) -> bool:
+    """Tell whether a folder may be that of the pictures of an hour."""
+    return _HOUR.fullmatch(name) is not None
+
+
+def is_picture_name(name: str) -> bool:
+    """Tell whether a name, with its hour, may be that of a picture."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_thumbnail_name(name: str) -> bool:
+    """Tell whether a name, with its hour, may be that of a thumbnail, or of one that was not finished."""
+    return _THUMBNAIL.fullmatch(name) is not None
+
+
 class PictureFolder:
     """A folder of pictures, which is made where it is missing, and is its owner's alone. Raises OSError."""
 
@@ -152,11 +169,11 @@ class PictureFolder:
 
     def path(self, name: str) -> Path | None:
         """Return where the file of a picture is, None for a name that is none."""
-        return self.folder / name if _NAME.fullmatch(name) else None
+        return self.folder / name if is_picture_name(name) else None
 
     def thumbnail_path(self, name: str) -> Path | None:
         """Return where the thumbnail of a picture is to be, None for a name that is none."""
-        return (self.thumbnails / name).with_suffix(".jpg") if _NAME.fullmatch(name) else None
+        return (self.thumbnails / name).with_suffix(".jpg") if is_picture_name(name) else None
 
     def write(self, content: bytes, received_s: float) -> NewPicture:
         """Write a picture, which `place` then has under its name. Raises NotAPicture, OSError."""

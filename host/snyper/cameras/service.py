@@ -479,11 +479,12 @@ class Cameras:
         await self._work(self._store.leave_no_trace)
         return count
 
-    async def check(self, repairs: bool = False) -> CheckResult:
+    async def check(self, repairs: bool = False, forces: bool = False) -> CheckResult:
         """Look for pictures without a record and records whose picture is gone; with `repairs` the former are
-        removed, and the latter say no more that they have one.
+        removed, and the latter say no more that they have one. Raises OSError where most pictures would go,
+        unless it `forces` that.
         """
-        check = self._store.new_check(repairs)
+        check = self._store.new_check(repairs, forces)
         while not await self._work(check.step):
             pass
         return check.result

@@ -50,12 +50,15 @@ def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Remove files without a record, and links to what is gone.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --repair: also where that is most of them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look for pictures that no record has, and for records whose picture is gone; exit status 1 if there are
     some that are not repaired.
     """
-    found = _with_cameras(folder, database, lambda opened: opened.check(repair))
+    found = _with_cameras(folder, database, lambda opened: opened.check(repair, force))
     if as_json:
         print_json({"files": found.files, "orphans": found.orphans, "missing": found.missing})
     else:
