@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import signal
 import socket
 import sqlite3
 import time
@@ -23,7 +24,7 @@ from tests.integration.cameras_harness import (
     joined,
     opened,
 )
-from tests.integration.harness import HOST, resident_kb, wait_until
+from tests.integration.harness import DEADLINE_S, HOST, resident_kb, wait_until
 
 PACKETS = [
     *(
@@ -309,3 +310,19 @@ def test_half_a_handshake(gateway: CameraGateway) -> None:
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n"
         )
         assert gateway.get("/api/test").status_code == 200
+
+
+@pytest.mark.parametrize("before", [(), (signal.SIGTERM,)], ids=["", "after SIGTERM"])
+def test_ctrl_c_waits_for_no_upload(tmp_path: Path, before: tuple[signal.Signals, ...]) -> None:
+    gateway = CameraGateway(tmp_path, "--limit", "drain_s=3600")
+    with gateway, socket.create_connection((HOST, gateway.port), DEADLINE_S) as sock:
+        head = f"POST /api/detection HTTP/1.1\r\nHost: {HOST}:{gateway.port}\r\nContent-Length: 1000\r\n"
+        sock.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert b"100 Continue" in sock.recv(1_000)  # the body is waited for
+        sock.sendall(b'{"type":')
+        for number in before:
+            gateway.process.process.send_signal(number)
+            wait_until(lambda: "ending: " in gateway.said(), "it should say that it ends")
+        assert gateway.end(signal.SIGINT) == 0
+    assert "Traceback" not in gateway.said()
+    assert gateway.said().endswith("stopped\n")

@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,7 +15,14 @@ import pytest
 from snyper.system.temporary import temporary_folder
 from tests.integration.dashboard_process import Process
 from tests.integration.gateway_harness import SERVICES
-from tests.integration.harness import left_in, processes_with, run_snyper, snyper, until
+from tests.integration.harness import (
+    DEADLINE_S,
+    left_in,
+    processes_with,
+    run_snyper,
+    snyper,
+    until,
+)
 
 HERE = "127.0.0.1:0"
 
@@ -120,3 +129,21 @@ def test_what_is_no_temporary_folder_of_ours_stays(tmp_path: Path, monkeypatch: 
         assert (elsewhere / "files").exists()
         assert (tmp_path / "snyper-link").is_symlink()
         assert (tmp_path / "snyper-file").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a file that is read for long is a FIFO")
+def test_ctrl_c_before_anything_is_served(tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate"
+    os.mkfifo(certificate)
+    command = ("gateway", "--cameras", "cameras", "--listen", HERE, "--certificate", str(certificate))
+    with subprocess.Popen(
+        [sys.executable, "-m", "snyper.cli", *command], cwd=tmp_path, stderr=subprocess.PIPE
+    ) as process:
+        writer = os.open(certificate, os.O_WRONLY)  # waits until it reads
+        try:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=DEADLINE_S)
+        finally:
+            os.close(writer)
+            process.kill()
+    assert (process.returncode, said) == (130, b"stopped\n")

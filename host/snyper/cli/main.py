@@ -15,7 +15,7 @@ import typer
 from snyper.cli.help_page import App, CommandsByUse
 from snyper.cli.output import PIPED_COLUMNS, out
 from snyper.system import streams
-from snyper.system.process import ending_signals, loading
+from snyper.system.process import EXIT_INTERRUPTED, ending_signals, loading
 
 # Where each command is, in this package. Only the one that is called is imported: all of them take as long
 # as a command to a target, and what they need, from SQLite to a serial port, takes most of it.
@@ -73,8 +73,11 @@ def main() -> None:
         if not sys.stdout.isatty():
             out.width = PIPED_COLUMNS
         named = [word for word in sys.argv[1:2] if word in COMMANDS]
-        with loading():
-            app = app_with(named or COMMANDS)
+        try:
+            with loading():
+                app = app_with(named or COMMANDS)
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)
         app()
 
 

@@ -23,7 +23,7 @@ from snyper.services.remote_exceptions import Refused
 from snyper.shared.address import parse_address
 from snyper.shared.config import Integer
 from snyper.system.limits import complete_limits
-from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals, loading
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ended_by_signals, loading
 
 if TYPE_CHECKING:
     from snyper.gateway.app import Face
@@ -100,20 +100,24 @@ def starting(
     log_level: int = logging.INFO,
 ) -> Iterator[Server]:
     """Open the sockets of a server for the block. Whatever goes wrong, and Ctrl-C, ends the command with a
-    message and its exit status.
+    message and its exit status: 0 for Ctrl-C in the block, 130 before it.
     """
     keys = service_keys(listen, access.key_file, access.is_open, access.has_more_keys)
     check_certificate(access.certificate, access.certificate_key)
     log_to_stderr(log_level)
     # It warns of each line to a peer that has just gone.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+    has_begun = False
     try:
         with ExitStack() as stack:
             tls = load_certificate(access.certificate, access.certificate_key) if access.certificate else None
             socks, urls = _open(listen, tls, stack) if listen else ([], [])
+            has_begun = True
             yield Server(socks, tls, keys, limits, urls)
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
+        if not has_begun:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
     except (LoadingError, Refused, OSError, ValueError) as error:
         fail(str(error), EXIT_FAILED)
 

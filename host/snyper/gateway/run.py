@@ -99,6 +99,7 @@ async def _serve(gateway: Gateway, listening: Listening, ready: Callable[[], Non
             task.cancel()
         if not serving.done():
             server.config.timeout_graceful_shutdown = 1
+            server.force_exit = server.should_exit  # Ctrl-C after SIGTERM waits for nobody
             server.should_exit = True
             gateway.drain()
             await asyncio.wait([serving])

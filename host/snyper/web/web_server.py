@@ -159,6 +159,11 @@ class _Protocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(self._limits[f"{owes}_ms"] / 1000, self.transport.abort)
 
 
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Tell whether what uvicorn logs is more than that a request was under way at the end."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 def _web_socket(limits: Mapping[str, int], message_bytes: Mapping[str, int]) -> Any:
     from snyper.web.web_socket import limited_web_socket  # whose package not every server needs
 
@@ -202,6 +207,7 @@ class WebServer(uvicorn.Server):
                 timeout_graceful_shutdown=goodbye_s,
             )
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_fault)
         self.serves = asyncio.Event()
         self._socks = socks
         # Half of the descriptors that the system gives are left to the program itself.
