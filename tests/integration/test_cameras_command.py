@@ -5,26 +5,34 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 from snyper.cameras.intake import detection_of
+from snyper.cameras.records import RecordQuery
 from snyper.cameras.service import opened
 from snyper.system.files import others_access
 from tests.integration.camera_bodies import NAMES, jpeg
+from tools.postgresql import Cluster
 
 USUAL_UMASK = 0o022 if os.name == "posix" else -1
 
 
-async def keep_two(folder: Path) -> None:
+async def keep_two(folder: Path, url: str | None = None) -> None:
     """Keep two records."""
-    async with opened(folder) as cameras:
+    async with opened(folder, url) as cameras:
         for plate in ("ABC 1234", "XYZ 99"):
             await cameras.detect(
                 detection_of({**NAMES, "ocr_results": [plate], "annotated_image": jpeg(plate)})
             )
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Return what the pictures are."""
+    return {path: path.read_bytes() for path in folder.rglob("*.jpg")}
 
 
 def snyper(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,3 +108,35 @@ async def test_a_folder_that_is_served_is_left_alone(tmp_path: Path) -> None:
         found = await asyncio.to_thread(snyper, "check", str(tmp_path / "cameras"))
     assert found.returncode == 1
     assert "another process serves the cameras" in found.stderr
+
+
+async def test_a_database_of_another_folder_is_refused(tmp_path: Path, postgresql: Cluster) -> None:
+    """Whatever is asked, also of a copy of a folder, while the right gateway runs."""
+    urls = [postgresql.new_database() for _ in range(2)]
+    for name, url in zip(("one", "other"), urls, strict=True):
+        await keep_two(tmp_path / name, url)
+    await asyncio.to_thread(shutil.copytree, tmp_path / "one", tmp_path / "copy")
+    await keep_two(tmp_path / "plain")
+    before = contents(tmp_path)
+    wrong = (
+        ("copy", ("--database", urls[1]), "the database has the cameras of another folder: name that"),
+        ("plain", ("--database", urls[1]), "are in its cameras.db: leave --database out"),
+        ("copy", (), "are in PostgreSQL: name it with --database"),
+    )
+    commands = (
+        ("check",),
+        ("check", "--repair", "--force"),
+        ("forget", "--plate", "ABC1234"),
+        ("export", "--csv", str(tmp_path / "records.csv")),
+        ("log",),
+    )
+    async with opened(tmp_path / "other", urls[1]) as cameras:
+        for folder, database, reason in wrong:
+            for command, *options in commands:
+                arguments = (command, str(tmp_path / folder), *options, *database)
+                found = await asyncio.to_thread(snyper, *arguments)
+                assert found.returncode == 1
+                assert reason in " ".join(found.stderr.split()), arguments
+        assert contents(tmp_path) == before
+        assert (await cameras.check()).missing == []
+        assert (await cameras.records(RecordQuery())).total == 2

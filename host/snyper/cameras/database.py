@@ -17,7 +17,7 @@ from snyper.system.files import PRIVATE, shown, write_private
 
 FILE = "cameras.db"
 _LOCK = "lock"
-_OWNER = "database-id"  # a file in the folder, and a number in a database that is not
+OWNER = "database-id"  # a file in the folder, and a number in a database that is not
 _MAX_AMONG = 1_000  # values of a statement: SQLite takes 32,766 at most
 _INCREMENTAL = 2  # of SQLite's auto_vacuum
 _LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
@@ -42,6 +42,7 @@ class Database:
         self._insertions: dict[tuple[sql.Table, tuple[str, ...], Change | None], str] = {}
         self._lock = _locked(folder / _LOCK)
         try:
+            _refuse_other_kind(folder, url is None)
             with _explained(folder, url):
                 self.engine = _sqlite(folder / FILE) if url is None else _postgresql(url)
                 self.is_sqlite = url is None
@@ -173,7 +174,17 @@ class Database:
             elif version != schema.VERSION:
                 raise OSError("the cameras were written by another version of snyper")
             if not self.is_sqlite:
-                _pair(db, folder / _OWNER)
+                _pair(db, folder / OWNER)
+
+
+def _refuse_other_kind(folder: Path, is_sqlite: bool) -> None:
+    """Refuse a folder whose records are in a database of the other kind. Raises OSError."""
+    if is_sqlite and (folder / OWNER).exists():
+        anew = f"to begin without its records, remove {shown(folder / OWNER)}"
+        raise OSError(f"the records of {shown(folder)} are in PostgreSQL: name it with --database; {anew}")
+    if not is_sqlite and (folder / FILE).exists():
+        anew = f"to begin without its records, move {FILE} away"
+        raise OSError(f"the records of {shown(folder)} are in its {FILE}: leave --database out; {anew}")
 
 
 def _pair(db: sql.Connection, file: Path) -> None:

@@ -213,11 +213,11 @@ def _seconds(option: str, text: str | None, zone: str) -> float | None:
 
 def _with_cameras(folder: Path, database: str | None, work: "Callable[[Cameras], Awaitable[T]]") -> T:
     extras.need("cameras", "`snyper cameras`")
-    from snyper.cameras.database import FILE
+    from snyper.cameras.database import FILE, OWNER
     from snyper.cameras.records import CamerasError
     from snyper.cameras.service import opened
 
-    if database is None and not (folder / FILE).is_file():
+    if database is None and not any((folder / name).is_file() for name in (FILE, OWNER)):
         fail(one_line(f"{shown(folder)} has no {FILE}: name the folder of --cameras"), EXIT_FAILED)
 
     async def run() -> T:
