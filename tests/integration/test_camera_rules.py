@@ -160,6 +160,9 @@ async def test_a_hub_that_was_away_hears_of_who_is_silent_still(tmp_path: Path) 
 
 async def test_the_gateway_says_which_rule_it_was(tmp_path: Path) -> None:
     async with ruled(tmp_path) as (gateway, console), httpx.AsyncClient(timeout=DEADLINE_S) as http:
+        unread = {**person(), "vehicle_detections": [{"class": "person", "confidence": 10}]}
+        [warning] = (await http.post(f"{gateway.url}/api/detection", json=unread)).json()["warnings"]
+        assert warning == "rules do not see all of vehicle_detections: a confidence is no number from 0 to 1"
         for _ in range(3):
             await http.post(f"{gateway.url}/api/detection", json=person())
         await until_held(console)
@@ -174,6 +177,7 @@ async def test_the_gateway_says_which_rule_it_was(tmp_path: Path) -> None:
     [
         (RULES.replace("for_frames", "frames"), "rule 1 has 'frames'"),
         ("import os", "it is no TOML"),
+        (RULES + RULES, "rules 1 and 3 are both called 'person at lane'"),
         (None, "No such file"),
     ],
 )

@@ -11,9 +11,9 @@
 Pure.
 """
 
-import math
+import json
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ MAX_RULES = 100
 _MAX_AGE_S = 60.0
 _MAX_FRAMES = 1_000
 _MAX_COUNTED = 10_000  # cameras whose frames in a row are counted; who was heard longest ago is forgotten
+_MAX_DOUBTS = 8  # of one detection
+_MAX_SHOWN_CHARS = 64
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a frame: the rules that fire, and those that were not applied, each with why."""
+    """The outcome of a frame: the rules that fire, and those that were not applied, each with why. `doubts`
+    say what of the frame rules cannot read.
+    """
 
     fired: tuple[Rule, ...] = ()
     missed: tuple[tuple[Rule, str], ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is said of those that were not applied."""
-        return tuple(dict.fromkeys(why for _, why in self.missed))
+        """What is said of those that were not applied, and of what they cannot read."""
+        return (*dict.fromkeys(why for _, why in self.missed), *self.doubts)
 
 
 class Rules:
@@ -65,16 +70,21 @@ class Rules:
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
-        self._met: OrderedDict[tuple[Rule, str], deque[str | None]] = OrderedDict()  # the ids of frames
+        self._met: OrderedDict[tuple[Rule, str], deque[str | int]] = OrderedDict()  # names of frames
 
     def judge(self, detection: Detection, age_s: float | None) -> Verdict:
         """Return what comes of a frame that was taken `age_s` ago, None where nobody knows."""
         fired: list[Rule] = []
         missed: list[tuple[Rule, str]] = []
-        for rule in self.rules:
-            if not rule.class_name or rule.camera not in (None, detection.camera_id):
-                continue
-            is_met = _sees(detection, rule)
+        rules = [
+            rule for rule in self.rules if rule.class_name and rule.camera in (None, detection.camera_id)
+        ]
+        things, doubts = _read(detection.details) if rules else ([], [])
+        name: str | int | None = None
+        for rule in rules:
+            is_met = any(
+                kind == rule.class_name and confidence >= rule.min_confidence for kind, confidence in things
+            )
             if age_s is None or abs(age_s) > rule.max_age_s:
                 if is_met:
                     missed.append((rule, AHEAD if age_s is not None and age_s < 0 else LATE))
@@ -84,13 +94,14 @@ class Rules:
                 self._met.pop(key, None)
                 continue
             frames = self._met[key] = self._met.pop(key, deque(maxlen=rule.for_frames))
-            if detection.detection_id is None or detection.detection_id not in frames:
-                frames.append(detection.detection_id)  # what is sent again is no other frame
+            name = _name_of(detection) if name is None else name
+            if name not in frames:  # what is sent again is no other frame
+                frames.append(name)
             if len(self._met) > _MAX_COUNTED:
                 self._met.popitem(last=False)
             if len(frames) == rule.for_frames:
                 fired.append(rule)
-        return Verdict(tuple(fired), tuple(missed))
+        return Verdict(tuple(fired), tuple(missed), tuple(doubts[:_MAX_DOUBTS]))
 
     def of_silence(self, camera_id: str) -> list[Rule]:
         """Return the rules that fire when a camera is silent."""
@@ -109,7 +120,15 @@ def read_rules(text: str) -> Rules:
     given = table.get("rule", [])
     if not isinstance(given, list) or not 0 < len(given) <= MAX_RULES:
         raise ValueError(f"there are 1 to {MAX_RULES} rules, each below a line [[rule]]")
-    return Rules(tuple(_rule(number, one) for number, one in enumerate(given, 1)))
+    rules = [_rule(number, one) for number, one in enumerate(given, 1)]
+    numbers: dict[str, int] = {}
+    for number, rule in enumerate(rules, 1):
+        if numbers.setdefault(rule.name, number) != number:
+            first = numbers[rule.name]
+            raise ValueError(
+                f"rules {first} and {number} are both called {rule.name!r}: each has its own name"
+            )
+    return Rules(tuple(rules))
 
 
 def _rule(number: int, given: object) -> Rule:
@@ -163,19 +182,63 @@ def _number(
     return float(value)
 
 
-def _sees(detection: Detection, rule: Rule) -> bool:
-    return any(
-        name == rule.class_name and confidence >= rule.min_confidence
-        for name, confidence in _things(detection.details)
-    )
+def _name_of(detection: Detection) -> str | int:
+    """Return what is the same for a frame that is sent again: its id, else what is made of all of it."""
+    if detection.detection_id is not None:
+        return detection.detection_id
+    details = json.dumps(detection.details, sort_keys=True)
+    counts = detection.vehicles_count, detection.plates_count, detection.ocr_results
+    pictures = detection.picture, detection.cropped_plates
+    return hash((detection.checkpoint_id, detection.timestamp, counts, details, pictures))
 
 
-def _things(details: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Iterate over classes and confidences of what was detected, in whichever list a camera tells it."""
-    for items in details.values():
-        for item in items if isinstance(items, list) else ():
+def _read(details: Mapping[str, Any]) -> tuple[list[tuple[str, float]], list[str]]:
+    """Return the classes and confidences of what was detected, in whichever list a camera tells it, one thing
+    alone or JSON text too; and what cannot be read of that.
+    """
+    things: list[tuple[str, float]] = []
+    doubts: dict[str, None] = {}
+    for field, value in details.items():
+        items = _items(value)
+        is_told = field.endswith("detections")  # elsewhere may be anything
+        shown = field[:_MAX_SHOWN_CHARS]
+        if items is None:
+            if is_told and value not in (None, "", {}):
+                doubts[f"rules do not see {shown}: it is no list of objects"] = None
+            continue
+        for item in items:
             name = item.get("class") if isinstance(item, Mapping) else None
             if isinstance(name, str):
-                confidence = item.get("confidence")
-                is_number = isinstance(confidence, int | float) and math.isfinite(confidence)
-                yield name.casefold(), float(confidence) if is_number else 0.0
+                confidence = _confidence(item.get("confidence"))
+                if confidence is None:
+                    doubts[f"rules do not see all of {shown}: a confidence is no number from 0 to 1"] = None
+                else:
+                    things.append((name.casefold(), confidence))
+            elif is_told and (name is not None or not isinstance(item, Mapping)):
+                doubts[f"rules do not see all of {shown}: a class is no text"] = None
+    return things, list(doubts)
+
+
+def _items(value: object) -> list[Any] | None:
+    """Return the things that a field has, None where it is no list of them."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(value, Mapping) and "class" in value:
+        return [value]
+    return value if isinstance(value, list) else None
+
+
+def _confidence(value: object) -> float | None:
+    """Return a confidence, a number in text too, None for what is none; where nothing is said it is 0."""
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number <= 1 else None
