@@ -284,6 +284,15 @@ async def test_a_database_belongs_to_one_folder(tmp_path: Path, postgresql: Clus
     await asyncio.to_thread(Path(found[2]).write_text, found[1])
     async with opened(tmp_path / "other", url) as cameras:
         assert (await cameras.records(RecordQuery())).total == 1
+    async with opened(tmp_path / "moved", url) as cameras, opened(tmp_path / "other", url) as copy:
+        with pytest.raises(OSError, match="another process has the database open"):
+            await copy.check(repairs=True)
+        assert (await cameras.records(RecordQuery())).total == 1
+    async with opened(tmp_path / "moved", url) as cameras:
+        assert (await cameras.check(repairs=True)).missing == []
+        with pytest.raises(OSError, match="another process repairs the database"):
+            async with opened(tmp_path / "other", url):
+                pass
     async with opened(tmp_path / "moved", postgresql.new_database()) as cameras:  # one that is empty
         assert (await cameras.records(RecordQuery())).total == 0
 

@@ -23,6 +23,9 @@ _INCREMENTAL = 2  # of SQLite's auto_vacuum
 _LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
 # Others may write: one at a time, so that numbers rise as they are seen.
 _TAKE_TURN = f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})"
+# All who have it open share another lock, which ends with their session.
+_BE_THERE = f"SELECT pg_try_advisory_lock_shared({_LOCK_NUMBER + 1})"
+_BE_ALONE = f"SELECT pg_try_advisory_lock({_LOCK_NUMBER + 1})"
 
 Change = Callable[[Any, Any], dict[str, Any]]  # of the columns of two rows
 
@@ -37,6 +40,7 @@ class Database:
     """
 
     _writer: sql.Connection | None = None  # which stays: to take one from the pool takes as long as some rows
+    _session: sql.Connection | None = None  # of PostgreSQL, for as long as the database is open
 
     def __init__(self, folder: Path, url: str | None) -> None:
         self._insertions: dict[tuple[sql.Table, tuple[str, ...], Change | None], str] = {}
@@ -47,6 +51,10 @@ class Database:
                 self.engine = _sqlite(folder / FILE) if url is None else _postgresql(url)
                 self.is_sqlite = url is None
                 self._make_tables(folder)
+                if not self.is_sqlite:
+                    self._session = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                    if not self._session.scalar(sql.text(_BE_THERE)):
+                        raise InUseError("another process repairs the database: wait until it has ended")
         except BaseException:
             self.close()
             raise
@@ -54,9 +62,18 @@ class Database:
     def close(self) -> None:
         """Let go of it."""
         self._let_go_of_writer()
+        if self._session is not None:
+            self._session.close()
         if hasattr(self, "engine"):
             self.engine.dispose()
         self._lock.close()
+
+    def be_alone(self) -> None:
+        """Have no other process open it until it is closed. Raises InUseError where one has,
+        sqlalchemy.exc.SQLAlchemyError.
+        """
+        if self._session is not None and not self._session.scalar(sql.text(_BE_ALONE)):
+            raise InUseError("another process has the database open, with a copy of the folder: end it first")
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
