@@ -84,6 +84,16 @@ def test_an_array_has_a_name_too(gateway: Arrays) -> None:
     assert gateway.get(f"/arrays?after={named.json()['index'] - 1}").json()["arrays"][0]["name"] == "Fühler"
 
 
+def test_the_name_that_the_list_shows_means_that_array(gateway: Arrays) -> None:
+    gateway.store([1.0], "trap.npy")
+    second = gateway.store([2.0], "trap.npy.npy")
+    listed = gateway.get(f"/arrays?limit=1&after={second - 1}").json()["arrays"]
+    assert [one["name"] for one in listed] == ["trap.npy"]
+    assert gateway.rebuilt("/array/trap.npy") == [2.0]
+    assert gateway.request("DELETE", "/array/trap.npy").json()["index"] == second
+    assert gateway.rebuilt("/array/trap.npy") == [1.0]
+
+
 def test_a_deleted_index_is_never_used_again(tmp_path: Path) -> None:
     gateway = Arrays(tmp_path)
     assert [gateway.store([number]) for number in range(3)] == [0, 1, 2]

@@ -46,11 +46,12 @@ class StoredArrays:
         self.places = places  # for uploads
 
     def entry(self, which: str) -> Entry:
-        """Return the array of an index, or the newest of a name. Raises Missing."""
+        """Return the array of an index, or the newest of a name, or of a file's. Raises Missing."""
         if INDEX.fullmatch(which):
             entry = self.store.get(int(which))
         else:
-            entry = self.store.find(_without_suffix(normalize("NFC", which)))
+            name = normalize("NFC", which)
+            entry = self.store.find(name) or self.store.find(_without_suffix(name))
         if entry is None:
             raise Missing(which)
         return entry
