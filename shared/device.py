@@ -105,8 +105,8 @@ class Device(Session):
     def stream(
         self,
         name: str,
-        dtype: str,
-        shape: "Sequence[int]" = (),
+        dtype: "Any",
+        shape: "int | Sequence[int]" = (),
         rate_hz: float = 0,
         names: "Sequence[str]" = (),
         units: "Sequence[str]" = (),
@@ -118,9 +118,10 @@ class Device(Session):
             async with hub.stream("accelerometer", dtype="<f4", shape=(3,), rate_hz=400) as stream:
                 await stream.send(samples)
 
-        `dtype` is a byte order and a kind as numpy writes them, `shape` that of one sample, `rate_hz` 0 where
-        they come at any time, `names` and `units` of the values of a sample. For a reader that the network
-        does not let through up to `max_queued_bytes` are kept. Without readers nothing is sent.
+        `dtype` is a byte order and a kind as numpy writes them, or a type of numpy's; `shape` that of one
+        sample, of at most 512 KiB; `rate_hz` 0 where they come at any time; `names` and `units` of the values
+        of a sample. For a reader that the network does not let through up to `max_queued_bytes` are kept.
+        Without readers nothing is sent.
 
         Raises ValueError for what is no name or spec, and while there is a stream of that name.
         """

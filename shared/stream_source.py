@@ -58,6 +58,8 @@ _ITEM = (
 _LOST = b',"lost":%d'
 # What a buffer says of its items, where the runtime knows.
 _KINDS = {"?": "b", "e": "f", "f": "f", "d": "f", "Zf": "c", "Zd": "c"}
+_BYTES = ("b", "B", "c")
+_INTEGERS = "hHiIlLqQnN"
 # A board's `memoryview` says nothing of what is in it, and can be no view of bytes of another.
 _uctypes: "Any" = None if hasattr(memoryview, "nbytes") else __import__("uctypes")
 _NATIVE = "<" if sys.byteorder == "little" else ">"
@@ -80,12 +82,17 @@ class Sources:
     # --- what the owner calls
 
     def open(self, name: str, data: "dict[str, Any]", max_queued_bytes: int) -> "SourceStream":
-        """Begin a stream. Raises ValueError: for what is no name or spec, for one that there is already."""
+        """Begin a stream. Raises ValueError: for what is no name or spec, for one that there is already, for
+        samples that no block holds.
+        """
         if checked_name(name) in self.streams:
             raise ValueError("there is a stream %s already" % name)
         if len(self.streams) >= MAX_STREAMS:
             raise ValueError("a source has at most %d streams" % MAX_STREAMS)
-        stream = self.streams[name] = SourceStream(self, name, checked_spec(data), max_queued_bytes)
+        spec = checked_spec(_plain_spec(data) if _uctypes is None else data)
+        if sample_bytes(spec) > MAX_BLOCK_BYTES:
+            raise ValueError("a sample of `dtype` and `shape` has more than %d bytes" % MAX_BLOCK_BYTES)
+        stream = self.streams[name] = SourceStream(self, name, spec, max_queued_bytes)
         self.announce()
         return stream
 
@@ -243,12 +250,15 @@ class SourceStream:
         `memoryview`, bytes. It is the caller's again when this returns, and that is at once: for a reader
         that the network does not let through they are kept, and of those the oldest dropped.
 
-        Raises TypeError for another type of items, ValueError for another shape, and once it is closed.
+        Raises TypeError for another type of items or of `source_us`, ValueError for another shape, for an
+        instant beyond what a line holds, and once it is closed.
         """
         view, count = self._checked(samples)
         if self._is_closed:
             raise ValueError("the stream is closed")
-        if source_us is None:
+        if source_us is not None:
+            source_us = _checked_instant(source_us)
+        else:
             rate = self.spec["rate_hz"]
             source_us = now_us() - (int((count - 1) * 1_000_000 / rate) if rate else 0)
         seq = self.seq
@@ -281,15 +291,18 @@ class SourceStream:
     def mark(self, name: str, source_us: "int | None" = None) -> None:
         """Give the instant `source_us` of `now_us()`, or now, a name of at most MAX_TEXT_BYTES. It goes with
         the next samples; of more than MAX_MARKS_BYTES that wait for them the oldest are dropped. Raises
-        ValueError.
+        TypeError, ValueError.
         """
-        if source_us is None:
-            source_us = now_us()
+        source_us = now_us() if source_us is None else _checked_instant(source_us)
         clock = self._sources.clock
         self.note(name, clock.hub_us(source_us) if clock.is_set else source_us, source_us)
 
     def note(self, name: str, at_us: int, source_us: int) -> None:
-        """Name an instant as both clocks have it: the hub's and the device's own. Raises ValueError."""
+        """Name an instant as both clocks have it: the hub's and the device's own. Raises TypeError,
+        ValueError.
+        """
+        if not isinstance(name, str):
+            raise TypeError("a mark's name is text, no %s" % type(name).__name__)
         if not 0 < len(name.encode()) <= MAX_TEXT_BYTES:
             raise ValueError("a mark's name has 1 to %d bytes" % MAX_TEXT_BYTES)
         self._marks.append([name, at_us])
@@ -335,8 +348,10 @@ class SourceStream:
 
     def _check_items(self, view: "Any") -> None:
         code = view.format.lstrip("<>!=@")
-        if view.itemsize > 1 or code == "?":  # bytes may be anything
+        if view.itemsize > 1 or code not in _BYTES:  # bytes may be anything
             wanted = self.spec["dtype"]
+            if code not in _KINDS and (len(code) != 1 or code not in _INTEGERS):
+                raise TypeError("items are %r, and a stream takes numbers: here %s" % (view.format, wanted))
             dtype = _dtype_of(view, code)
             if dtype != wanted:
                 advice = "with numpy, `samples.astype(%r)`" % wanted
@@ -476,10 +491,42 @@ class _Reader:
 
 
 def _dtype_of(view: "Any", code: str) -> str:
-    """Return numpy's text for what a buffer holds."""
+    """Return numpy's text for the numbers that a buffer holds."""
     order = view.format[0] if view.format[0] in "<>" else ">" if view.format[0] == "!" else _NATIVE
     kind = _KINDS.get(code) or ("i" if code.islower() else "u")
     return "%s%s%d" % ("|" if view.itemsize == 1 else order, kind, view.itemsize)
+
+
+def _checked_instant(source_us: "Any") -> int:
+    """Return an instant in µs as a line holds it. Raises TypeError, ValueError."""
+    if type(source_us) is not int and not hasattr(source_us, "__index__"):  # which numpy's integers have
+        raise TypeError("`source_us` is an integer of µs, no %s" % type(source_us).__name__)
+    us = int(source_us)
+    if not -MAX_INTEGER <= us <= MAX_INTEGER:
+        raise ValueError("`source_us` is at most %d" % MAX_INTEGER)
+    return us
+
+
+def _plain_spec(data: "dict[str, Any]") -> "dict[str, Any]":
+    """Return a spec with what numpy has for texts and numbers as those."""
+    dtype, shape, rate_hz = data.get("dtype"), data.get("shape", ()), data.get("rate_hz", 0)
+    if isinstance(dtype, type) and hasattr(dtype, "dtype"):  # such as numpy.float32
+        dtype = dtype().dtype
+    if isinstance(shape, (list, tuple)):
+        shape = [_plain(length) for length in shape]
+    elif type(_plain(shape)) is int:
+        shape = [_plain(shape)]
+    rate_hz = _plain(rate_hz)
+    if type(rate_hz) is not bool and hasattr(rate_hz, "__float__"):
+        rate_hz = rate_hz if type(rate_hz) is int else float(rate_hz)
+    plain = dict(data)
+    plain.update({"dtype": getattr(dtype, "str", dtype), "shape": shape, "rate_hz": rate_hz})
+    return plain
+
+
+def _plain(number: "Any") -> "Any":
+    """Return another's integer as one, and all else as it is."""
+    return int(number) if type(number) is not bool and hasattr(number, "__index__") else number
 
 
 def _ignore(token: object, reply: object) -> None:

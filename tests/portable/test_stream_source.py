@@ -336,3 +336,43 @@ async def test_a_reader_may_change_its_mind_in_one_piece() -> None:
         assert reading.reply is not None
         assert reading.reply.status == "stopped"
         assert not reading.stream.is_read
+
+
+async def test_an_instant_or_a_mark_that_is_none_changes_nothing() -> None:
+    async with _Reading(dtype="|u1") as reading:
+        await reading.read()
+        wrong: "list[tuple[Any, Any]]" = [("x", TypeError), (float("nan"), TypeError), (5.5, TypeError)]
+        wrong += [(1 << 70, ValueError), (-(1 << 70), ValueError)]
+        for instant, kind in wrong:
+            refused = ""
+            try:
+                await reading.stream.send(b"lost", instant)
+            except kind as error:
+                refused = str(error)
+            assert "source_us" in refused, instant
+            refused = ""
+            try:
+                reading.stream.mark("door", instant)
+            except kind as error:
+                refused = str(error)
+            assert "source_us" in refused, instant
+        no_name: "Any" = 5
+        refused = ""
+        try:
+            reading.stream.mark(no_name)
+        except TypeError as error:
+            refused = str(error)
+        assert "a mark's name is text" in refused
+        await reading.stream.send(b"a", -5)
+        await reading.until(lambda: reading.samples == 1)
+        assert (reading.stream.seq, reading.lost, reading.marks) == (1, 0, [])
+
+
+async def test_a_sample_that_no_block_holds_is_refused() -> None:
+    refused = ""
+    try:
+        Sources().open("s", {"dtype": "<c16", "shape": [32_769]}, 0)
+    except ValueError as error:
+        refused = str(error)
+    assert "524288" in refused
+    Sources().open("s", {"dtype": "<c16", "shape": [32_768]}, 0)

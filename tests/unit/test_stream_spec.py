@@ -6,6 +6,7 @@ from typing import Any
 import numpy
 import pytest
 
+from snyper.shared.stream_source import Sources
 from snyper.shared.stream_spec import checked_spec, sample_bytes
 from snyper.streams import Block, StreamSpec
 
@@ -71,3 +72,43 @@ def test_a_block_says_what_comes_after_it() -> None:
     assert (block.next_seq, block.offset_us) == (10, 500)
     with pytest.raises(FrozenInstanceError):
         block.seq = 8  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("dtype", [numpy.float32, numpy.dtype("<f4"), numpy.dtype(numpy.float32), "<f4"])
+@pytest.mark.parametrize("shape", [3, numpy.int64(3), (3,), [numpy.int32(3)]])
+@pytest.mark.parametrize("rate_hz", [numpy.float64(4), numpy.float32(4), numpy.int64(4), 4])
+def test_a_source_says_its_spec_as_numpy_does(dtype: Any, shape: Any, rate_hz: Any) -> None:
+    spec = Sources().open("s", {"dtype": dtype, "shape": shape, "rate_hz": rate_hz}, 0).spec
+    assert (spec["dtype"], spec["shape"], spec["rate_hz"]) == ("<f4", [3], 4)
+    assert type(spec["rate_hz"]) in (int, float)
+    assert type(spec["shape"][0]) is int
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"dtype": "float32"}, {"dtype": object}, {"dtype": numpy.str_}, {"shape": "3"}, {"rate_hz": True}],
+)
+def test_what_not_even_numpy_says_is_refused_by_a_source(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Sources().open("s", {"dtype": "<f4"} | wrong, 0)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        numpy.array([None, "x"], object),
+        numpy.zeros(2, [("a", "<u8")]),
+        numpy.zeros(2, [("a", "|u1")]),
+        numpy.zeros(2, "U2"),
+        numpy.zeros(2, "S8"),
+        numpy.zeros(2, numpy.longdouble),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["<u8", "|u1"])
+async def test_items_that_are_no_numbers_are_refused(samples: Any, dtype: str) -> None:
+    stream = Sources().open("s", {"dtype": dtype}, 0)
+    with pytest.raises(TypeError, match="a stream takes numbers"):
+        await stream.send(samples)
+    assert stream.seq == 0
+    await stream.send(numpy.zeros(2, dtype))
+    assert stream.seq == 2
