@@ -11,7 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from snyper.cameras.presence import MAX_SPOKEN_FOR
+from snyper.cameras.rules import read_rules
+from snyper.cameras.service import opened
 from snyper.client import HubClient, connect
+from snyper.gateway.camera_rules import CameraRules
+from snyper.shared.runtime import end_task
 from tests.integration.calls_harness import HubProcess
 from tests.integration.cameras_harness import DETECTION, CameraGateway, connected, without
 from tests.integration.harness import DEADLINE_S, at_length, run_snyper, until
@@ -144,6 +149,26 @@ async def test_who_is_silent_still_has_it_called_again_after_every_release(tmp_p
                 for one in await fired(http, gateway.url):
                     results[one["result"]] += one["times"]
         assert results == {"the range held fire already": 1, "the range ceases fire": 2}
+
+
+async def test_one_of_thousands_that_fall_silent_at_once_is_not_overlooked(tmp_path: Path) -> None:
+    with HubProcess() as hub:
+        async with (
+            opened(tmp_path / "cameras") as cameras,
+            connect(hub.address, reconnect=True) as client,
+            connect(hub.address) as console,
+        ):
+            watching = asyncio.create_task(CameraRules(read_rules(RULES), cameras, client).watch())
+            await asyncio.sleep(0)  # until it listens
+            for connection in range(2):
+                for number in range(MAX_SPOKEN_FOR):
+                    name = "lane" if connection == number == 0 else f"{connection}/{number}"
+                    cameras.connect(connection, name, "range")
+                await asyncio.sleep(0)
+            for connection in range(2):
+                cameras.disconnect(connection)
+            assert await until_held(console) == "the lane cannot be seen"
+            await end_task(watching)
 
 
 @pytest.mark.long

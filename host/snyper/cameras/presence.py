@@ -140,6 +140,11 @@ class Presence:
         known = self._known.get(camera_id)
         return OFFLINE if known is None or known.status == _AWAITED else known.status
 
+    def is_silent(self, camera_id: str) -> bool:
+        """Tell whether a camera is OFFLINE, and was not just expected to come soon."""
+        known = self._known.get(camera_id)
+        return known is None or known.status == OFFLINE
+
     def seen_s(self, camera_id: str) -> float:
         """Return when it was seen, by the wall's clock; 0 for one that is not known here."""
         known = self._known.get(camera_id)

@@ -23,7 +23,7 @@ from snyper.cameras.database import Database
 from snyper.cameras.export import Export
 from snyper.cameras.grants import is_among
 from snyper.cameras.log import DELETE, Entry, Log
-from snyper.cameras.presence import OFFLINE, ONLINE, Change, Presence
+from snyper.cameras.presence import ONLINE, Change, Presence
 from snyper.cameras.queries import MAX_LIMIT, Queries
 from snyper.cameras.records import (
     Accepted,
@@ -222,8 +222,8 @@ class Cameras:
         self._presence.expect_soon(camera_id, self._loop.time())
 
     def is_silent(self, camera_id: str) -> bool:
-        """Tell whether a camera is not there, and not expected to be asleep."""
-        return self._presence.status_of(camera_id) == OFFLINE
+        """Tell whether a camera is not there, and expected neither to be asleep nor to come soon."""
+        return self._presence.is_silent(camera_id)
 
     async def answers(self) -> bool:
         """Tell whether the database answers within 2 s; `is_answered` is what was so the last time."""

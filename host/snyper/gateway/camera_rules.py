@@ -72,15 +72,20 @@ class CameraRules:
             with closing(self._cameras.listen()) as feed:
                 async for event in feed:
                     if event.kind == "status" and event.data["status"] == OFFLINE:
-                        camera_id = event.data["camera_id"]
-                        for rule in self._rules.of_silence(camera_id):
-                            if rule not in self._holding or self._holding[rule].done():
-                                self._holding[rule] = asyncio.create_task(self._hold(rule, camera_id))
+                        self._on_silence(event.data["camera_id"])
+                    elif event.kind == "lost":  # more have fallen silent at once than a feed holds
+                        for camera_id in filter(self._cameras.is_silent, self._rules.expected):
+                            self._on_silence(camera_id)
         finally:
             calls: list[asyncio.Task[Any]] = [*self._calling.values(), *self._holding.values()]
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
+
+    def _on_silence(self, camera_id: str) -> None:
+        for rule in self._rules.of_silence(camera_id):
+            if rule not in self._holding or self._holding[rule].done():
+                self._holding[rule] = asyncio.create_task(self._hold(rule, camera_id))
 
     async def _hold(self, rule: Rule, camera_id: str) -> None:
         """Have the range cease fire for as long as a camera is silent: again after each release."""
