@@ -491,6 +491,7 @@ def test_the_command(linked: Linked, tmp_path: Path) -> None:
     assert snyper("delete", str(index), *to).returncode == 0
     again = snyper("delete", str(index), *to)
     assert (again.returncode, again.stderr) == (1, f"snyper: there is no array {index} (404)\n")
+    assert snyper("get", "-1", *to).stderr == "snyper: there is no array -1 (404)\n"
     for status, said, words in (
         (2, "--hub needs --to NAME", ("--hub", linked.hub.address)),
         (3, "the hub knows no nobody", ("--hub", linked.hub.address, "--to", "nobody", "--timeout", "0.5")),

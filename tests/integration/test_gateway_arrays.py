@@ -94,6 +94,11 @@ def test_the_name_that_the_list_shows_means_that_array(gateway: Arrays) -> None:
     assert gateway.rebuilt("/array/trap.npy") == [1.0]
 
 
+def test_a_wrong_method_is_told_all_that_the_path_takes(gateway: Arrays) -> None:
+    answer = gateway.request("PUT", "/array/1")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, HEAD")
+
+
 def test_a_deleted_index_is_never_used_again(tmp_path: Path) -> None:
     gateway = Arrays(tmp_path)
     assert [gateway.store([number]) for number in range(3)] == [0, 1, 2]

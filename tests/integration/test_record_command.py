@@ -215,7 +215,9 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         (("recordings", "export", str(tmp_path / "empty"), "a.npy"), "has no recording.json", 1),
         (("arrays", "record", "lab1/a", "--history", "long", "--folder", str(tmp_path)), "is no time", 2),
         (("arrays", "record", "lab1/a", "--keep-gb", "inf", "--folder", str(tmp_path)), "is no number", 2),
-        (("arrays", "record", "lab1", "--folder", str(tmp_path), "--hub", "127.0.0.1:1"), "no hub at", 3),
+        (("arrays", "record", "lab1", "--folder", str(tmp_path), "--hub", "127.0.0.1:1"), "name", 2),
+        (("arrays", "record", "lab1/a", "--folder", str(tmp_path), "--hub", "127.0.0.1:1"), "no hub at", 3),
+        (("arrays", "list", "--to", "127.0.0.1:28000"), "is no http://HOST:PORT", 2),
         (("arrays", "record", "lab1/a", "--folder", str(tmp_path / "file" / "x")), "cannot be recorded", 1),
         (("arrays", "record", "lab1/a", "--folder", "/proc/recordings"), "cannot be recorded into", 1),
     ):

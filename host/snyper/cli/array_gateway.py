@@ -39,5 +39,10 @@ def gateway_client(to: str, hub: str | None, timeout: float) -> Iterator["NumpyC
     if hub is not None and "://" in to:
         raise typer.BadParameter("--hub needs --to NAME, which `snyper services` lists")
     place: dict[str, Any] = {"base_url": to} if hub is None else {"hub": hub, "name": to}
-    with transfers.transferring(), NumpyClient(timeout=timeout, **place) as client:
-        yield client
+    with transfers.transferring():
+        try:
+            client = NumpyClient(timeout=timeout, **place)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        with client:
+            yield client

@@ -37,7 +37,16 @@ _WHY_NOT = {
     "no hub": "the gateway's hub is not there: this goes on when it is",
     "away": "nothing comes of the signal's source yet: this goes on when something does",
 }
-IndexOrName = Annotated[str, typer.Argument(metavar="INDEX|NAME", help="As `list` shows it.")]
+
+
+def _which(text: str) -> str:
+    """Take off the blank that a negative number is given, so that it is no option."""
+    return text.strip()
+
+
+IndexOrName = Annotated[
+    str, typer.Argument(metavar="INDEX|NAME", help="As `list` shows it.", callback=_which)
+]
 
 
 @arrays.command()
@@ -119,7 +128,14 @@ def get(
 
 @arrays.command()
 def delete(
-    which: Annotated[list[str], typer.Argument(metavar="INDEX|NAME...", help="As `list` shows them.")],
+    which: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INDEX|NAME...",
+            help="As `list` shows them.",
+            callback=lambda names: [_which(name) for name in names],
+        ),
+    ],
     to: Gateway = DEFAULT_GATEWAY,
     hub: GatewayHub = None,
     timeout: ServerTimeout = SERVER_TIMEOUT_S,

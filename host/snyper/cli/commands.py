@@ -20,6 +20,7 @@ from snyper.shared.socket_protocol import (
     is_target_id,
     is_target_selector,
 )
+from snyper.shared.stream_spec import checked_name
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, ended_by_signals
 from snyper.system.text import one_line
 
@@ -48,6 +49,18 @@ def hub_address(text: str) -> str:
         parse_hub(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    return text
+
+
+def stream_name(text: str) -> str:
+    """Check a stream's name, SOURCE/STREAM, or end the command with wrong usage."""
+    source, _, name = text.partition("/")
+    try:
+        checked_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not is_target_id(source):
+        raise typer.BadParameter(f"{text} is no stream: `snyper stream list` shows which there are")
     return text
 
 

@@ -7,33 +7,20 @@ from typing import Annotated
 import typer
 
 from snyper.cli import extras
-from snyper.cli.commands import HubOption, run, warn_of_losses
+from snyper.cli.commands import HubOption, run, stream_name, warn_of_losses
 from snyper.cli.mark_keys import StreamMarks, marking
 from snyper.cli.output import fail
 from snyper.cli.plot_faces import Png, Terminal, live_face, save
 from snyper.client import DEFAULT_HUB, connect
-from snyper.shared.socket_protocol import is_target_id
-from snyper.shared.stream_spec import checked_name
 from snyper.system.process import EXIT_FAILED
 
 _FRAME_S = 0.1
 _MAX_SECONDS = 3_600.0
 
 
-def _stream(text: str) -> str:
-    source, _, name = text.partition("/")
-    try:
-        checked_name(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if not is_target_id(source):
-        raise typer.BadParameter(f"{text} is no stream: `snyper stream list` shows which there are")
-    return text
-
-
 def plot(
     name: Annotated[
-        str, typer.Argument(metavar="SOURCE/STREAM", help="Such as target_1/piezo.", callback=_stream)
+        str, typer.Argument(metavar="SOURCE/STREAM", help="Such as target_1/piezo.", callback=stream_name)
     ],
     seconds: Annotated[
         float,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snyper.cli import extras
-from snyper.cli.commands import HubOption, Json, run, warn_of_losses
+from snyper.cli.commands import HubOption, Json, run, stream_name, warn_of_losses
 from snyper.cli.mark_keys import HINT, TypedLine, marking
 from snyper.cli.output import can_redraw, err, fail, out
 from snyper.client import DEFAULT_HUB, connect
@@ -44,7 +44,10 @@ def kept(days: float | None, gb: float | None) -> tuple[float | None, int | None
 
 def record(
     streams: Annotated[
-        list[str], typer.Argument(metavar="SOURCE/STREAM...", help="As `snyper stream list` shows them.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE/STREAM...", help="As `snyper stream list` shows them.", parser=stream_name
+        ),
     ],
     folder: Folder = DEFAULT_FOLDER,
     history: Annotated[

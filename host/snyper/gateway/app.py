@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from snyper.device.serving.application import Application
 from snyper.device.serving.exchange import App, Handler, Refusal, endpoint, nothing_at, wrong_method
@@ -84,5 +84,14 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
     if refusal.status == HTTPStatus.NOT_FOUND:
         refusal = nothing_at(request.url.path)
     elif refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        refusal = wrong_method(refusal.headers.get("Allow", ""))
+        refusal = wrong_method(", ".join(sorted(_methods_at(request))))
     return JSONResponse({"detail": refusal.detail}, refusal.status, dict(refusal.headers))
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Return what a path takes: each method is a route of its own, and Starlette tells of the first alone."""
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            methods |= route.methods or set()
+    return methods

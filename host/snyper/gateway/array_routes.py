@@ -90,6 +90,10 @@ class _ArrayRoutes:
             part = self._store.new_part()
             try:
                 answer = await self._receive(exchange, part, key)
+            except Refusal as refusal:
+                if refusal.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+                    exchange.error_of = _no_file
+                raise
             except OSError as error:
                 raise disk_refusal(error) from error
             finally:
@@ -102,10 +106,14 @@ class _ArrayRoutes:
         media_type = exchange.header("content-type")
         query = _query(exchange)
         name = query.get("name", "")
-        if media_type.partition(";")[0].strip().lower() in (NPY, OCTET_STREAM):
+        kind = media_type.partition(";")[0].strip().lower()
+        if kind in (NPY, OCTET_STREAM):
             async for content in exchange.body(most, "the array"):
                 await writer.write(content)
             await writer.close()
+        elif kind != "multipart/form-data":
+            explanation = "field 'file' is missing: send multipart/form-data, with the file in it"
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, explanation)
         else:
             form = await read_form(exchange.body(most + OTHER_BYTES), media_type, "file", writer, most)
             name = form.texts.get("name") or name or form.filename or ""
@@ -151,6 +159,12 @@ class _ArrayRoutes:
     async def delete(self, exchange: Exchange) -> None:
         """Delete an array. Raises Refusal, Missing."""
         await exchange.answer_json(await asyncio.to_thread(self._stored.delete, exchange.path_values["name"]))
+
+
+def _no_file(detail: str) -> dict[str, object]:
+    """Return what is answered to an upload without its file, with FastAPI's `detail`, as clients know it."""
+    missing = {"type": "missing", "loc": ["body", "file"], "msg": detail, "input": None}
+    return {"status": "error", "message": detail, "detail": [missing]}
 
 
 async def _send_json(exchange: Exchange, head: Head, file: BinaryIO, selection: Selection) -> None:
