@@ -21,10 +21,12 @@ from tools.postgresql import Cluster
 USUAL_UMASK = 0o022 if os.name == "posix" else -1
 
 
-async def keep_two(folder: Path, url: str | None = None) -> None:
-    """Keep two records."""
+async def keep_some(
+    folder: Path, url: str | None = None, plates: tuple[str, ...] = ("ABC 1234", "XYZ 99")
+) -> None:
+    """Keep a record of each plate."""
     async with opened(folder, url) as cameras:
-        for plate in ("ABC 1234", "XYZ 99"):
+        for plate in plates:
             await cameras.detect(
                 detection_of({**NAMES, "ocr_results": [plate], "annotated_image": jpeg(plate)})
             )
@@ -45,9 +47,9 @@ def snyper(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_folder_is_looked_after(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
-    asyncio.run(keep_two(folder))
+    asyncio.run(keep_some(folder, plates=("ABC 1234", "XYZ 99", "XYZ?")))
     assert snyper("check", str(folder)).returncode == 0
-    [first, _] = sorted((folder / "pictures").rglob("*.jpg"))
+    [first, *_] = sorted((folder / "pictures").rglob("*.jpg"))
     first.rename(first.with_name("0" * 64 + ".jpg"))
     found = snyper("check", str(folder), "--json")
     assert found.returncode == 1
@@ -60,6 +62,11 @@ def test_a_folder_is_looked_after(tmp_path: Path) -> None:
     content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert b"ABC 1234" not in content
     assert b"XYZ 99" in content
+    for no_plate in ("*", "", "-", "XYZ*", "~1XYZ99"):
+        refused = snyper("forget", str(folder), "--plate", no_plate)
+        assert (refused.returncode, "patterns are not taken" in " ".join(refused.stderr.split())) == (2, True)
+    assert snyper("forget", str(folder), "--plate", "XYZ 98", "--json").stdout == '{"erased": 0}\n'
+    assert snyper("forget", str(folder), "--plate", "XYZ?", "--json").stdout == '{"erased": 1}\n'
     nothing = snyper("check", str(tmp_path))
     assert (nothing.returncode, "has no cameras.db" in nothing.stderr) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["cameras"]
@@ -67,7 +74,7 @@ def test_a_folder_is_looked_after(tmp_path: Path) -> None:
 
 def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
-    asyncio.run(keep_two(folder))
+    asyncio.run(keep_some(folder))
     table, archive = tmp_path / "records.csv", tmp_path / "records.zip"
     of_bangkok = ("--from", "2024-12-19T17:00:00", "--until", "2024-12-19 17:00:01", "--zone", "Asia/Bangkok")
     found = snyper("export", str(folder), "--csv", str(table), "--plate", "abc*", *of_bangkok, "--json")
@@ -114,9 +121,9 @@ async def test_a_database_of_another_folder_is_refused(tmp_path: Path, postgresq
     """Whatever is asked, also of a copy of a folder, while the right gateway runs."""
     urls = [postgresql.new_database() for _ in range(2)]
     for name, url in zip(("one", "other"), urls, strict=True):
-        await keep_two(tmp_path / name, url)
+        await keep_some(tmp_path / name, url)
     await asyncio.to_thread(shutil.copytree, tmp_path / "one", tmp_path / "copy")
-    await keep_two(tmp_path / "plain")
+    await keep_some(tmp_path / "plain")
     before = contents(tmp_path)
     wrong = (
         ("copy", ("--database", urls[1]), "the database has the cameras of another folder: name that"),

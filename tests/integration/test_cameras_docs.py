@@ -79,6 +79,7 @@ def test_rest(gateway: CameraGateway, tmp_path: Path) -> None:
 def test_what_a_key_may_do(tmp_path: Path) -> None:
     [block] = re.findall(r"^```\n(.*?)^```$", section("What a key may do"), re.MULTILINE | re.DOTALL)
     commands = [line.removeprefix("$ ") for line in block.splitlines()]
+    (tmp_path / "cameras").mkdir()
     keys = [run(tmp_path, "sh", "-c", command).strip() for command in commands]
     assert keys[2] == ""  # it is in the file
     keys[2] = (tmp_path / "desk.key").read_text().strip()

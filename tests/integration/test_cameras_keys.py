@@ -173,6 +173,9 @@ def test_who_may_protect_and_erase(keyed: Keyed) -> None:
     assert keyed.ask("anna", "POST", f"/api/records/{cursors['yard']}/protect", flag).status_code == 404
     assert keyed.who_may("DELETE", "/api/records?plate=NONE") == {"key", "anna"}
     assert keyed.ask("anna", "DELETE", "/api/records?plate=ZZ99").json()["erased"] == 1
+    for no_plate in ("*", "-", "ZZ*", "~1ZZ98", ""):
+        refused = keyed.ask("anna", "DELETE", f"/api/records?plate={no_plate}")
+        assert (refused.status_code, "very plate" in refused.text or not no_plate) == (400, True)
     [left] = keyed.get("key", "/api/records?plate=ZZ99")["records"]
     assert left["camera_id"] == "yard"
 
@@ -307,6 +310,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(keyed: Keyed) -> None:
 
 
 def test_keys_alone_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "cameras").mkdir()
     made = snyper(
         "add-key", str(tmp_path / "cameras"), "viewer", "--may", "watch", "--output", str(tmp_path / "k")
     )
@@ -325,10 +329,15 @@ def test_keys_alone_are_asked_for(tmp_path: Path) -> None:
 
 def test_the_commands(tmp_path: Path) -> None:
     folder = str(tmp_path / "cameras")
+    assert snyper("add-key", folder, "viewer", "--may", "watch").returncode == 2  # as of a typing error
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "cameras").mkdir()
     for wrong in (
         ("viewer", "--may", "fly"),
         ("viewer", "--may", "watch="),
         ("viewer",),
+        ("viewer", "--may", "log=lane"),
+        ("viewer", "--may", f"watch={'x' * 200}"),
         ("key", "--may", "watch"),
         ("groups", "--may", "watch"),
         ("two words", "--may", "watch"),

@@ -303,7 +303,7 @@ def test_pages_of_other_sites_where_there_is_no_key(tmp_path: Path) -> None:
             answer = gateway.post("/api/detection", DETECTION, headers={"origin": origin})
             assert (origin, answer.status_code) == (origin, status)
             assert answer.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
-    with CameraGateway(tmp_path / "one", "--origin", "https://lab.example") as gateway:
+    with CameraGateway(tmp_path / "one", "--origin", "HTTPS://Lab.example:443/") as gateway:
         for origin, status in (("https://lab.example", 200), ("https://any.example", 403)):
             assert gateway.get("/api/test", headers={"origin": origin}).status_code == status
     with CameraGateway(tmp_path / "any", "--origin", "*") as gateway:

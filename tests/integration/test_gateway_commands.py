@@ -131,6 +131,14 @@ def test_what_is_no_temporary_folder_of_ours_stays(tmp_path: Path, monkeypatch: 
         assert (tmp_path / "snyper-file").exists()
 
 
+@pytest.mark.parametrize(
+    "origin", ["lab.example", "https://lab.example/page", "https://", "https://ทดสอบ.example"]
+)
+async def test_what_is_no_origin(tmp_path: Path, origin: str) -> None:
+    status, _, said = await run_snyper("gateway", "--cameras", str(tmp_path / "cameras"), "--origin", origin)
+    assert (status, "such as https://lab.example" in " ".join(said.split())) == (2, True)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a file that is read for long is a FIFO")
 def test_ctrl_c_before_anything_is_served(tmp_path: Path) -> None:
     certificate = tmp_path / "certificate"
@@ -140,10 +148,10 @@ def test_ctrl_c_before_anything_is_served(tmp_path: Path) -> None:
         [sys.executable, "-m", "snyper.cli", *command], cwd=tmp_path, stderr=subprocess.PIPE
     ) as process:
         writer = os.open(certificate, os.O_WRONLY)  # waits until it reads
+        process.send_signal(signal.SIGINT)
+        os.close(writer)  # or who was not reading yet would never end
         try:
-            process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=DEADLINE_S)
         finally:
-            os.close(writer)
             process.kill()
     assert (process.returncode, said) == (130, b"stopped\n")

@@ -164,6 +164,10 @@ def parsed_scopes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
         scope, equals, camera = one.partition("=")
         if scope not in SCOPES or bool(equals) != bool(camera):
             raise ValueError(f"it is SCOPE or SCOPE=CAMERA, of {', '.join(SCOPES)}, not {one!r}")
+        if len(camera) > MAX_NAME_CHARS + 1:
+            raise ValueError(f"a camera has at most {MAX_NAME_CHARS} characters")
+        if scope == LOG and camera not in ("", EVERY):
+            raise ValueError(f"{LOG} is of all cameras: write {LOG} alone, not {one!r}")
         scopes[scope] = (*scopes.get(scope, ()), camera or EVERY)
     return scopes
 

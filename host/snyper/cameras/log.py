@@ -17,7 +17,7 @@ import sqlalchemy as sql
 
 from snyper.cameras import schema
 from snyper.cameras.database import Database
-from snyper.cameras.plates import fold, parse_pattern
+from snyper.cameras.plates import SIMILAR, fold, parse_pattern
 from snyper.cameras.records import CamerasError
 
 SEARCH, EXPORT, DELETE, RULE = "search", "export", "delete", "rule"
@@ -76,7 +76,7 @@ def folded_pattern(text: str | None) -> str | None:
     if text is None:
         return None
     pattern = parse_pattern(text)
-    return f"~1{pattern.text}" if pattern.kind == "similar" else pattern.text
+    return f"~1{pattern.text}" if pattern.kind == SIMILAR else pattern.text
 
 
 class LogTable:

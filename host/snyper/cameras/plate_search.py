@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from snyper.cameras import schema
-from snyper.cameras.plates import PlatePattern, fold_alike, is_similar, longest_literal
+from snyper.cameras.plates import EXACT, SIMILAR, PlatePattern, fold_alike, is_similar, longest_literal
 
 _TRIGRAM = 3
 _MAX_PLATES = 1_000  # from so many on a pattern is so common that the newest records have it
@@ -31,10 +31,10 @@ class PlateSearch:
 
     def numbers(self, pattern: PlatePattern) -> list[int] | None:
         """Return the numbers of the plates that match, None for more than 1,000."""
-        if pattern.kind == "exact":
+        if pattern.kind == EXACT:
             table = schema.plates
             return list(self.db.scalars(sql.select(table.c.number).where(table.c.folded == pattern.text)))
-        if pattern.kind == "similar":
+        if pattern.kind == SIMILAR:
             return self._similar(pattern.text)
         found = self._like("folded", pattern.text, _MAX_PLATES + 1)
         return [number for number, _ in found] if len(found) <= _MAX_PLATES else None

@@ -9,6 +9,10 @@ import unicodedata
 from dataclasses import dataclass
 
 MAX_PLATE_CHARS = 128
+EXACT, WILD, SIMILAR = "exact", "wild", "similar"  # kinds of patterns
+# What is said to who would erase.
+NO_PLATE = "a plate has a letter or a digit, and patterns are not taken: say the very plate, such as ABC1234"
+NO_PATTERN = "there is no such plate, and patterns are not taken: say the very plate, such as ABC1234"
 _ALIKE = str.maketrans("OIB", "018")
 _SIMILAR = re.compile(r"~1(.*)|(.*)~1", re.DOTALL)
 
@@ -24,9 +28,9 @@ class PlatePattern:
 
     def matches(self, folded: str) -> bool:
         """Tell whether a folded plate is meant."""
-        if self.kind == "similar":
+        if self.kind == SIMILAR:
             return is_similar(self.text, folded)
-        if self.kind == "exact":
+        if self.kind == EXACT:
             return self.text == folded
         return re.fullmatch(_expression(self.text), folded, re.DOTALL) is not None
 
@@ -35,6 +39,11 @@ def fold(text: str) -> str:
     """Return what plates are compared by."""
     kept = (one for one in unicodedata.normalize("NFC", text) if not _is_folded_away(one))
     return "".join(kept).upper()[:MAX_PLATE_CHARS]
+
+
+def is_plate(text: str) -> bool:
+    """Tell whether a plate can be meant: it has a letter or a digit."""
+    return any(one.isalnum() for one in fold(text))
 
 
 def fold_alike(folded: str) -> str:
@@ -46,11 +55,11 @@ def parse_pattern(text: str) -> PlatePattern:
     """Return the pattern that people write: `ABC1234`, `AB?12*`, `ABC1234~1` or `~1ABC1234`."""
     found = _SIMILAR.fullmatch(text.strip())
     if found:
-        return PlatePattern("similar", fold(found[1] if found[1] is not None else found[2]))
+        return PlatePattern(SIMILAR, fold(found[1] if found[1] is not None else found[2]))
     if "*" in text or "?" in text:
         folded = "".join(one if one in "*?" else fold(one) for one in re.split(r"([*?])", text))
-        return PlatePattern("wild", re.sub(r"\*+", "*", folded)[:MAX_PLATE_CHARS])
-    return PlatePattern("exact", fold(text))
+        return PlatePattern(WILD, re.sub(r"\*+", "*", folded)[:MAX_PLATE_CHARS])
+    return PlatePattern(EXACT, fold(text))
 
 
 def is_similar(one: str, other: str) -> bool:

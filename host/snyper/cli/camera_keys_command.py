@@ -36,7 +36,9 @@ _LOCK = "keys.lock"
 _TAKEN = ("key", GROUPS)  # what the key in SNYPER_SERVICE_KEY is called in the log; a table of the file
 _SECRET_BYTES = 32
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="That of `--cameras`.", file_okay=False)]
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="That of `--cameras`.", file_okay=False, exists=True)
+]
 KeyName = Annotated[str, typer.Argument(metavar="NAME", help="What the log calls whoever has the key.")]
 May = Annotated[
     list[str],
@@ -127,7 +129,6 @@ def _changing(folder: Path) -> Iterator[KeysFile]:
     be read or written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         number = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, PRIVATE)
         try:
             lock(number, waits=True)

@@ -83,7 +83,14 @@ def erase(
     """Erase all records of a plate, protected ones too, with their pictures, from every file;
     PostgreSQL's own log, and copies of it, are not reached.
     """
+    extras.need("cameras", "`snyper cameras`")
+    from snyper.cameras.plates import EXACT, NO_PATTERN, NO_PLATE, is_plate, parse_pattern
+
+    if not is_plate(plate):
+        fail(f"--plate: {NO_PLATE}", EXIT_USAGE)
     count = _with_cameras(folder, database, lambda opened: opened.erase_plate(plate, _WHO))
+    if not count and parse_pattern(plate).kind != EXACT:
+        fail(f"--plate: {NO_PATTERN}", EXIT_USAGE)
     if as_json:
         print_json({"erased": count})
     else:

@@ -1,5 +1,6 @@
 """`snyper gateway`: a hub, arrays, a signal and cameras, over HTTP."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from snyper.gateway.camera_keys import CameraKeys
     from snyper.streams.packet import PacketSource
 
+
+_ORIGIN = re.compile(r"(([a-z][a-z0-9+.-]*)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+))(:\d+)?/?")
+_OWN_PORTS = {"http": ":80", "https": ":443"}  # which browsers leave out
 
 ServedHub = Annotated[
     str | None,
@@ -87,12 +91,26 @@ Zone = Annotated[
         metavar="ZONE", help="Where it is 'today' for cameras, and what stamps without a zone mean."
     ),
 ]
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers send it, or end with wrong usage."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None and text not in ("*", "null"):
+        example = "https://lab.example or http://10.0.0.7:8080"
+        fail(f"--origin is a scheme and a host, such as {example}, not {one_line(text)}", EXIT_USAGE)
+    if found is None:
+        return text
+    return found[1] + ("" if found[3] in (None, _OWN_PORTS.get(found[2])) else found[3])
+
+
 Origin = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ORIGIN",
         help="Pages of other sites that may use the cameras, such as https://lab.example, or '*'. May be"
         " repeated. By default any page where there is a key or --open, else those of this computer.",
+        callback=lambda given: given and [_origin(one) for one in given],
     ),
 ]
 

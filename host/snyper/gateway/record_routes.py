@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snyper.cameras import export, grants
 from snyper.cameras.log import EXPORT, SEARCH, Entry, folded_pattern
-from snyper.cameras.plates import fold
+from snyper.cameras.plates import EXACT, NO_PATTERN, NO_PLATE, is_plate, parse_pattern
 from snyper.cameras.records import Malformed, Overloaded, RecordQuery
 from snyper.cameras.service import Cameras
 from snyper.cameras.times import iso
@@ -132,12 +132,16 @@ class RecordRoutes:
         among = self._grants.among(exchange.principal, grants.DELETE)
         fields = fields_of(exchange)
         plate = fields.get("plate", "")
-        if not fold(plate) or fields.keys() != {"plate"}:
+        if not plate or fields.keys() != {"plate"}:
             raise Malformed("say which plate is to be erased, and nothing else: ?plate=ABC1234")
+        if not is_plate(plate):
+            raise Malformed(NO_PLATE)
         try:
             count = await self._cameras.erase_plate(plate, exchange.principal, among)
         except OSError as error:
             raise Overloaded(f"not all of it could be erased, send it again: {error}") from None
+        if not count and parse_pattern(plate).kind != EXACT:
+            raise Malformed(NO_PATTERN)
         await exchange.answer_json({"success": True, "erased": count})
 
     async def _picture(self, exchange: Exchange) -> None:
