@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def frames_of(source: str) -> Iterator[numpy.ndarray]:
             if path.suffix.lower() in SUFFIXES:
                 frame = cv2.imread(str(path))
                 if frame is None:
-                    raise OSError(f"{path} is no picture")
+                    print(f"{path} is no picture, and is skipped", file=sys.stderr)
+                    continue
                 yield frame
         return
     webcam = cv2.VideoCapture(int(source) if source.isdecimal() else source)

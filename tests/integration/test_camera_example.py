@@ -53,6 +53,7 @@ def test_what_moves_is_told(hub: HubProcess, gateway: CameraGateway, tmp_path: P
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     (pictures / "notes.txt").write_text("no picture")
+    (pictures / "005-broken.png").write_text("no picture")
     for number in range(20):
         draw(pictures, number, None)
     for number in range(20, 24):
@@ -66,7 +67,8 @@ def test_what_moves_is_told(hub: HubProcess, gateway: CameraGateway, tmp_path: P
         env=environment(tmp_path),
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    skipped = f"{pictures / '005-broken.png'} is no picture, and is skipped\n"
+    assert (done.returncode, done.stderr) == (0, skipped)
     assert done.stdout == "4 told\n"
     records = gateway.records()
     assert len(records) == 4

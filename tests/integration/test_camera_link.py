@@ -407,6 +407,10 @@ async def test_what_cannot_be_told(tmp_path: Path) -> None:
             await camera.detection(annotated_image=bytes(17 << 20))
         with pytest.raises(TypeError):
             await camera.detection(annotated_image="text")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="captured_at is a datetime, not str"):
+            await camera.detection(captured_at="2026")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="details is a mapping, not str"):
+            await camera.health("camera", "healthy", details="x")  # type: ignore[arg-type]
         assert (await camera.counts()).waiting == 0
 
 

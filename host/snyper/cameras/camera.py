@@ -142,6 +142,8 @@ class Camera:
         Raises ValueError, TypeError for what cannot be told, is nested deeper than 32 levels, or is more than
         16 MiB of pictures and 256 KiB else; OutboxFull where even what is old cannot make way; OSError.
         """
+        if captured_at is not None and not isinstance(captured_at, datetime):
+            raise TypeError(f"captured_at is a datetime, not {type(captured_at).__name__}")
         taken = more.keys() & set(_OURS)
         if taken:
             raise ValueError(f"{min(taken)} is given by the camera itself")
@@ -170,6 +172,8 @@ class Camera:
         Raises ValueError, TypeError for what is no JSON, deeper than 32 levels or more than 256 KiB;
         OutboxFull, OSError.
         """
+        if details is not None and not isinstance(details, Mapping):
+            raise TypeError(f"details is a mapping, not {type(details).__name__}")
         health_id = str(uuid.uuid4())
         body = {
             "health_id": health_id,
