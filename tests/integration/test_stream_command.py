@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy
+import pytest
 
 from tests.integration.harness import HOST, run_snyper, snyper, until
 from tests.integration.stream_harness import Counter, counter_of, source_of, stream_hub
@@ -41,9 +42,42 @@ async def test_it_lists_and_reads_until_it_is_interrupted(tmp_path: Path) -> Non
             sending.cancel()
         assert status == 0
         assert second["samples"] > 0
-        samples = numpy.load(file)
+        samples = numpy.load(file, allow_pickle=False)
         assert samples.dtype == numpy.dtype("<u4")
         assert (samples == numpy.arange(samples[0], samples[0] + len(samples))).all()
+
+
+async def test_a_killed_one_leaves_a_file_that_loads(tmp_path: Path) -> None:
+    async with counting() as (counter, variables):
+        file = tmp_path / "count.npy"
+        async with snyper("stream", "lab1", "count", "--json", "--out", str(file), **variables) as command:
+            await until(lambda: counter.stream.is_read, "it should be read")
+            sending = asyncio.create_task(_count(counter))
+            second = await command.says_json()
+            command.process.kill()
+            await command.process.wait()
+            sending.cancel()
+        samples = numpy.load(file, allow_pickle=False)
+        assert len(samples) >= second["samples"] > 0
+        assert (samples == numpy.arange(samples[0], samples[0] + len(samples))).all()
+
+
+async def test_a_full_disk_names_the_file_and_how_much_is_in_it(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("this system limits no other process")
+    async with counting() as (counter, variables):
+        file = tmp_path / "count.npy"
+        async with snyper("stream", "lab1", "count", "--out", str(file), **variables) as command:
+            await until(lambda: counter.stream.is_read, "it should be read")
+            # As a full disk does, it takes a part of a block: 1,000 bytes are the head and 186 samples.
+            resource.prlimit(command.process.pid, resource.RLIMIT_FSIZE, (1_000, 1_000))
+            sending = asyncio.create_task(_count(counter))
+            status = await command.wait()
+            sending.cancel()
+        assert (status, f"{file}: File too large" in command.err) == (1, True), command.err
+        assert "186 of them are in" in command.err
+        assert len(numpy.load(file, allow_pickle=False)) == 186
 
 
 async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
@@ -54,6 +88,7 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
             (("lab2", "count"), "`snyper stream list` lists them", 1),
             (("lab1", "count", "--history", "long"), "is no time", 2),
             (("lab1", "count", "--out", str(tmp_path / "there.npy")), "File exists", 1),
+            (("lab1", "count", "--out", str(tmp_path / "s.csv")), "does not end with .npy", 2),
             (("read", "lab1", "a/b"), "a stream's name is", 2),
         ):
             status, _, err = await run_snyper("stream", *arguments, **variables)

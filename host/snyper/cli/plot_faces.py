@@ -14,7 +14,18 @@ from snyper.system.process import EXIT_FAILED, ended_by_signals
 if TYPE_CHECKING:
     from snyper.streams.plot import Plot, StillPlot
 
-Png = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it into a PNG file once, and end.")]
+
+def png_file(path: Path | None) -> Path | None:
+    """Return the path; raise typer.BadParameter where its ending is another picture's."""
+    if path is not None and path.suffix.lower() not in ("", ".png"):  # such as /dev/stdout
+        raise typer.BadParameter(f"{path} does not end with .png, which is what is written")
+    return path
+
+
+Png = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw it into a PNG file once, and end.", callback=png_file),
+]
 Terminal = Annotated[
     bool, typer.Option("--terminal", help="Draw in the terminal, also where a window could be.")
 ]

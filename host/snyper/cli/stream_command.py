@@ -50,6 +50,12 @@ def _source(text: str) -> str:
     return text
 
 
+def _npy_file(path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() != ".npy":
+        raise typer.BadParameter(f"{path} does not end with .npy, which is what is written")
+    return path
+
+
 def _name(text: str) -> str:
     try:
         return checked_name(text)
@@ -92,7 +98,10 @@ def read_stream(
         typer.Option(metavar="SECONDS", help="End after so long; by default with Ctrl-C.", min=0),
     ] = None,
     out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.npy", help="Write the samples into a new file.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.npy", help="Write the samples into a new file.", callback=_npy_file
+        ),
     ] = None,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
@@ -127,7 +136,7 @@ def read_stream(
                     with marking(marks.mark, line.show):
                         async with aclosing(reader.__aiter__()) as blocks:
                             async for block in blocks:
-                                reading.take(reader, block)
+                                _take(reading, reader, block)
                 finally:
                     ticking.cancel()
         except TimeoutError:
@@ -142,6 +151,13 @@ def read_stream(
             print_json(reading.sum())
         else:
             err.print(reading.ending())
+
+
+def _take(reading: Any, reader: Any, block: Any) -> None:
+    try:
+        reading.take(reader, block)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}", EXIT_FAILED)
 
 
 async def _tick(reading: Any, as_json: bool, line: TypedLine) -> None:

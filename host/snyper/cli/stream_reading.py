@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from snyper.client.labels import plural
 from snyper.streams import Block, StreamSpec
@@ -14,13 +14,15 @@ _HEAD_BYTES = 256  # of the .npy file, with room for any number of samples
 
 class Reading:
     """The figures of the stream `name`, now and in all. Its samples go into `path`, a new file, where one is
-    given. Raises OSError where that cannot be made, or is there.
+    given; a killed process leaves it whole. Raises OSError where that cannot be made, or is there.
     """
 
     def __init__(self, name: str, path: Path | None) -> None:
         self.name = name
         self._path = path
-        self._file: BinaryIO | None = None if path is None else path.open("xb")
+        # Without a buffer: what a full disk did not take would be tried again before the head.
+        self._file = None if path is None else path.open("x+b", buffering=0)
+        self._written_bytes = 0  # of samples
         self._spec: StreamSpec | None = None
         self._reader: StreamReader | None = None
         self._last: Block | None = None
@@ -33,7 +35,7 @@ class Reading:
 
     def take(self, reader: StreamReader, block: Block) -> None:
         """Count a block, and write it. Raises ValueError where its samples are not like those before, OSError
-        where the disk is full.
+        that names the file where the disk is full.
         """
         self._reader, self._last = reader, block
         if self._spec is None:
@@ -56,19 +58,39 @@ class Reading:
         spec = reader.spec
         if spec is None or (spec.dtype, spec.shape) != (self._spec.dtype, self._spec.shape):
             raise ValueError(f"{self.name} has other samples now: what came before is in {self._path}")
-        if not self._bytes:
-            self._file.write(bytes(_HEAD_BYTES))
-        self._file.write(block.samples.tobytes())
+        try:
+            if not self._bytes:
+                self._write_head(spec)
+            self._file.seek(_HEAD_BYTES + self._written_bytes)
+            rest = memoryview(block.samples.tobytes())
+            while rest:
+                count = self._file.write(rest)
+                self._written_bytes += count
+                rest = rest[count:]
+        except OSError as error:
+            if self._written_bytes:
+                self._write_head(spec)
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        self._write_head(spec)  # after its samples: it never promises what is not there
+
+    def _write_head(self, spec: StreamSpec) -> None:
+        assert self._file is not None
+        self._file.seek(0)
+        self._file.write(_npy_head(spec, self._written()))
+
+    def _written(self) -> int:
+        return self._written_bytes // self._spec.sample_bytes if self._spec is not None else 0
 
     def close(self) -> None:
-        """Write how many samples the file has, and close it."""
+        """Close the file; one that no sample came for is removed."""
         if self._file is None:
             return
         with self._file as file:
             if self._spec is not None:
-                file.seek(0)
-                file.write(_npy_head(self._spec, self._samples))
+                file.truncate(_HEAD_BYTES + self._written() * self._spec.sample_bytes)
         self._file = None
+        if self._path is not None and not self._written():
+            self._path.unlink(missing_ok=True)
 
     def second(self) -> dict[str, Any]:
         """Return the figures of the time since this was called last."""
@@ -112,6 +134,7 @@ class Reading:
             "bytes": self._bytes,
             "epochs": len(self._epochs),
             "file": None if self._path is None else str(self._path),
+            "written": self._written(),
         }
 
     def ending(self) -> str:
@@ -119,7 +142,12 @@ class Reading:
         text = f"{plural(self._samples, 'sample')} came, {self._lost:,} were lost"
         if len(self._epochs) > 1:
             text += f"; the source began anew {plural(len(self._epochs) - 1, 'time')}"
-        return text if self._path is None else f"{text}; they are in {shown(self._path)}"
+        if self._path is None:
+            return text
+        if not self._written():
+            return f"{text}; {shown(self._path)} is not written"
+        which = "they" if self._written() == self._samples else f"{self._written():,} of them"
+        return f"{text}; {which} are in {shown(self._path)}"
 
 
 def _short(value: float) -> str:
