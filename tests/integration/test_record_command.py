@@ -18,6 +18,7 @@ from snyper.recordings import Recorder, open_recording
 from snyper.recordings.recorder import AWAY
 from snyper.recordings.session import record_stream
 from snyper.recordings.writer import RecordingWriter
+from snyper.shared.stream_spec import MAX_BLOCK_BYTES
 from snyper.streams import StreamSpec
 from tests.integration.harness import HOST, Command, free_port, run_snyper, snyper, until
 from tests.integration.stream_harness import Counter, console, counter_of, source_of, stream_hub, tally_of
@@ -308,3 +309,35 @@ def _end(place: Path) -> int:
         with open_recording(folder) as recording:
             return recording.epochs[-1].end if recording.epochs else 0
     return 0
+
+
+async def test_what_is_waited_for_is_said(tmp_path: Path) -> None:
+    arguments = (
+        "arrays",
+        "record",
+        "lab1/cuont",
+        "lab2/count",
+        "lab3/count",
+        "--folder",
+        str(tmp_path / "r"),
+    )
+    async with counting() as (_, variables):
+        port = int(variables["SNYPER_HUB"].rpartition(":")[2])
+        async with source_of(port, "lab3") as device:
+            stream = device.stream("count", "<u4")
+            async with console(port) as hub, tally_of(hub, "lab3/count", wait=True):
+                pass
+        async with typed_to(*arguments, **variables) as (command, _):
+            await command.says("waiting for lab1/cuont: no such stream here yet (there are: count)")
+            await command.says("waiting for lab2/count: no lab2 here yet (there are: lab1/count)")
+            await command.says("waiting for lab3/count: lab3 is away")
+            assert await command.interrupt() == 0
+        await stream.close()
+
+
+async def test_a_stream_that_nobody_can_read_ends_its_recorder(tmp_path: Path) -> None:
+    async with counting() as (counter, variables):
+        counter.stream.sample_bytes = MAX_BLOCK_BYTES + 4  # as an older source has it
+        arguments = ("arrays", "record", "lab1/count", "--folder", str(tmp_path / "r"))
+        status, _, error = await run_snyper(*arguments, **variables)
+    assert (status, "a sample has 524292 bytes" in error) == (1, True), error

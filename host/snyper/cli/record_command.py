@@ -13,7 +13,7 @@ from snyper.cli.mark_keys import HINT, TypedLine, marking
 from snyper.cli.output import can_redraw, err, fail, out
 from snyper.client import DEFAULT_HUB, connect
 from snyper.client.labels import plural
-from snyper.shared.socket_protocol import ErrorCode
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system.files import shown
 from snyper.system.process import EXIT_FAILED
 from snyper.system.streams import print_json
@@ -23,6 +23,7 @@ from snyper.system.text import one_line
 if TYPE_CHECKING:
     from snyper.client import HubClient
     from snyper.recordings import Recorder
+    from snyper.streams.info import StreamInfo
 
 DEFAULT_FOLDER = Path("recordings")
 Folder = Annotated[
@@ -35,6 +36,8 @@ KeepGb = Annotated[
 _DAY_S = 86_400
 _GB = 1_000_000_000
 _SHOW_S = 0.5
+_WAIT_S = 1.0  # until it is said what is waited for
+_NAMES = 8  # that are said with that
 
 
 def kept(days: float | None, gb: float | None) -> tuple[float | None, int | None]:
@@ -91,6 +94,7 @@ def record(
                 marks = _Marks(console, begun)
                 shows = can_redraw(err) and not as_json
                 showing = asyncio.create_task(_show(begun, marks)) if shows else None
+                telling = asyncio.create_task(_tell_waiting(console, streams, begun))
                 try:
                     with marking(marks.mark, marks.show if shows else TypedLine().show, takes_lines=True):
                         async with asyncio.TaskGroup() as tasks:
@@ -104,6 +108,7 @@ def record(
                     raise group.exceptions[0] from None
                 finally:
                     keeping.cancel()
+                    telling.cancel()
                     if showing is not None:
                         showing.cancel()
 
@@ -131,6 +136,39 @@ def _tell_end(begun: "list[tuple[Path, Recorder]]", as_json: bool) -> None:
         else:
             text = f"{recorder.name}: {plural(progress.stored, 'sample')}, {progress.gaps:,} missing"
             out.print(one_line(f"{text}, in {shown(path)}"), highlight=False, soft_wrap=True)
+
+
+async def _tell_waiting(hub: "HubClient", streams: list[str], begun: "list[tuple[Path, Recorder]]") -> None:
+    """Say which streams have not come in a second, and why."""
+    await asyncio.sleep(_WAIT_S)
+    known: list[StreamInfo] = []
+    with suppress(ProtocolError):  # an older hub, or one on a board, has no list
+        known = await hub.streams()
+    here = {recorder.name for _, recorder in begun}
+    for name in streams:
+        if name not in here:
+            err.print(one_line(f"waiting for {name}: {_why_waiting(name, known)}"), soft_wrap=True)
+
+
+def _why_waiting(name: str, known: "list[StreamInfo]") -> str:
+    """Return what the hub knows of a stream of which nothing has come; it lists what is only asked for, too,
+    without a dtype.
+    """
+    source = name.rpartition("/")[0]
+    is_here = {info.source: info.connected for info in known}
+    own = next((info for info in known if info.name == name and info.dtype), None)
+    if own is not None and not own.connected:
+        return f"{source} is away"
+    if own is not None or not known:
+        return "nothing has come yet"
+    if is_here.get(source):
+        why = "no such stream here yet"
+        others = [info.stream for info in known if info.source == source and info.dtype]
+    else:
+        why = f"no {source} here yet"
+        others = [info.name for info in known if info.connected and info.dtype]
+    more = ", …" if len(others) > _NAMES else ""
+    return f"{why} (there are: {', '.join(others[:_NAMES])}{more})" if others else why
 
 
 async def _show(begun: "list[tuple[Path, Recorder]]", marks: "_Marks") -> None:

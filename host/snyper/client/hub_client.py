@@ -561,7 +561,8 @@ class HubClient:
         A source that goes is waited for, one that is not there only with `wait`; with a ReconnectingClient a
         hub too. Raises ValueError for what is no name, and while iterating ProtocolError: `unknown_target`
         where there is no such source or stream, `disconnected` where it is away, or the hub is lost,
-        `unknown_type` for a hub that is older.
+        `unsupported`, also with `wait`, for samples larger than any block, `unknown_type` for a hub that is
+        older.
         """
         from snyper.streams.subscriber import StreamReader
 

@@ -364,8 +364,9 @@ class StreamFan:
                 why = f"no stream of {stream.source} is {stream.name}"
                 reply = ProtocolError(ErrorCode.UNKNOWN_TARGET, why)
         if isinstance(reply, ProtocolError):
+            is_final = reply.code == ErrorCode.UNSUPPORTED  # which no waiting changes
             for subscriber in list(stream.subscribers):
-                if subscriber.epoch is None and not subscriber.waits:
+                if subscriber.epoch is None and (is_final or not subscriber.waits):
                     self._end(subscriber, "", reply)
         elif stream.subscribers and time.monotonic() - stream.asked_s > _NEXT_S:
             self._ask(stream)  # it may go on: one that cannot says so
