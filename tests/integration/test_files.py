@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from snyper.client import Trace
 from snyper.history.reader import History
 from snyper.hub.journal import Journal
 from snyper.system.files import writing
+from snyper.system.unfinished import part_folder
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,
@@ -185,6 +187,31 @@ def test_what_may_not_be_written_is_not(tmp_path: Path) -> None:
         file.write(b"new")
     tmp_path.chmod(0o755)
     assert path.read_bytes() == b"new"
+
+
+def test_what_cannot_be_written_is_named_as_the_person_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as missing, writing(Path("nodir/x.csv")):
+        pass
+    assert str(missing.value) == "[Errno 2] No such file or directory: 'nodir/x.csv'"
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '/dev/full'"),
+        writing(Path("/dev/full")) as file,
+    ):
+        file.write(bytes(1 << 20))
+    with pytest.raises(FileNotFoundError) as folder, part_folder(Path("nodir/x.zarr")):
+        pass
+    assert folder.value.filename == "nodir/x.zarr"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: 'x\.npy'"), writing(Path("x.npy")) as file:
+            file.write(bytes(2_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_picture_too(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that a person names: how they are written, and how their names are shown."""
 
+import errno
 import os
 import shutil
 import stat
@@ -14,6 +15,8 @@ from snyper.system.unfinished import begin_part
 
 PRIVATE = 0o600  # the mode of a file with a secret in it
 PRIVATE_FOLDER = 0o700
+# What a read, or a connection, in the block of `writing` does not raise.
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
 
 
@@ -37,8 +40,20 @@ def writing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     A new file, of that `mode` less the umask, or one that is there, whose permissions stay, is there whole
     after the block, or as it was when the block raises. A link is followed. What cannot be replaced whole is
     written as it is: a FIFO, a device, a file with another name too, one in a folder that takes no other.
-    This process's own stdout is written where it stands. Raises OSError.
+    This process's own stdout is written where it stands. Raises OSError, which names `path` where it is that
+    which cannot be written, or has no room.
     """
+    try:
+        with _opened(path, mode) as file:
+            yield file
+    except OSError as error:
+        if str(error.filename) == str(path.resolve()) or (error.filename is None and error.errno in _NO_ROOM):
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _opened(path: Path, mode: int) -> Iterator[BinaryIO]:
     found = _found(path)
     if found is not None and os.path.samestat(found, os.fstat(1)):
         yield sys.stdout.buffer

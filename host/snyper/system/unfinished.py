@@ -42,6 +42,14 @@ def part_folder(path: Path) -> Iterator[Path]:
 
 
 def _begin(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    try:
+        return _begin_unnamed(path, make)
+    except OSError as error:
+        error.filename = str(path)  # which a person named, as they did not name the part
+        raise
+
+
+def _begin_unnamed(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
     _remove_left(path.parent)
     for _ in range(_TRIES):
         part = _name(path)
