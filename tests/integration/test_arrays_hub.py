@@ -21,7 +21,7 @@ from snyper.arrays import NumpyClient
 from snyper.arrays.over_hub import MAX_UNDER_WAY, PIECE_BYTES
 from snyper.device import BadAnswer, Refused, Unreachable, retrying
 from snyper.gateway.array_service import MAX_EARLY, MAX_PIECE_BYTES
-from snyper.services import AsyncClient, AsyncServer, Client, Server
+from snyper.services import AsyncClient, AsyncServer, Client, RemoteError, Server
 from snyper.shared.device import Device
 from tests.integration.arrays_harness import Arrays, ended_gateways, saved
 from tests.integration.calls_harness import HubProcess, Powermeter
@@ -214,7 +214,7 @@ def test_an_upload_that_nobody_ends_is_given_up(hub: HubProcess, tmp_path: Path)
             upload = client.begin_upload()  # there is one place, which each of them gives back
             with pytest.raises(ValueError, match=said):
                 client.write_upload(upload, at, content)
-        for words in (("a" * 256,), ("", "k" * 256), (3,)):
+        for words in (("a" * 1_001,), ("", "k" * 256), (3,)):
             with pytest.raises(ValueError, match="is a text of at most"):
                 client.begin_upload(*words)
         with pytest.raises(ValueError, match="limit is a number"):
@@ -498,6 +498,42 @@ def test_the_command(linked: Linked, tmp_path: Path) -> None:
     ):
         done = snyper("list", *words)
         assert (done.returncode, said in done.stderr) == (status, True), done
+
+
+def test_wrong_arguments_are_told_as_the_service_says(linked: Linked) -> None:
+    with Client(hub=linked.hub.address, name=NAME, timeout=5) as client:
+        index = linked.client().upload_numpy_array([1.0, 2.0])["index"]
+        token = client.begin_upload("probe")
+        for expected, call in (
+            (ValueError, lambda: client.write_upload(token, 0, b"no array at all")),
+            (ValueError, lambda: client.end_upload([1])),
+            (ValueError, lambda: client.begin_upload("\ud800")),
+            (ValueError, lambda: client.begin_upload("n" * 1_001)),
+            (ValueError, lambda: client.list_arrays(-1, 2.5)),
+            (ValueError, lambda: client.list_arrays("x")),
+            (ValueError, lambda: client.delete_array(2.5)),
+            (ValueError, lambda: list(client.get_array(index, 5))),
+            (ValueError, lambda: list(client.get_array(index, "x"))),
+            (LookupError, lambda: list(client.get_array(10**9))),
+            (LookupError, lambda: client.delete_array("nobody")),
+        ):
+            with pytest.raises(expected) as caught:
+                call()
+            assert not isinstance(caught.value, RemoteError)
+
+
+@pytest.mark.parametrize("over_hub", [False, True])
+def test_both_ways_take_and_refuse_the_same(linked: Linked, over_hub: bool) -> None:
+    with linked.client() if over_hub else NumpyClient(linked.gateway.url) as client:
+        index = client.upload_numpy_array([1.0], "n" * 1_000)["index"]
+        assert client.get_array("n" * 200).tolist() == [1.0]
+        client.delete_array(index)
+        with pytest.raises(ValueError, match="halves"):
+            client.upload_numpy_array([1.0], "\ud800")
+        with pytest.raises(Refused, match="at most 1,000 characters"):
+            client.upload_numpy_array([1.0], "n" * 1_001)
+        with pytest.raises(TypeError, match="a part is a text"):
+            client.get_array(index, slice(0, 1))  # type: ignore[arg-type]
 
 
 def test_what_is_sent_is_what_the_gateway_takes() -> None:

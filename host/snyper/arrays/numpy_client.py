@@ -63,8 +63,10 @@ class NumpyClient:
         self, array: Any, name: str = "", on_progress: OnProgress = unheard
     ) -> dict[str, Any]:
         """Store an array, or what numpy makes one of; return its `index`, `shape`, `dtype`. Raises ValueError
-        for one of objects, texts, dates, structures or complex numbers.
+        for one of objects, texts, dates, structures or complex numbers, and for what is no name.
         """
+        if not isinstance(name, str) or any("\ud800" <= one <= "\udfff" for one in name):
+            raise ValueError("a name is a text without halves of characters")
         array = numpy.asarray(array)
         head = head_of(array)
         ordered = array.T if head.is_fortran else array
@@ -109,7 +111,10 @@ class NumpyClient:
         return self._object(self._way.newest(_END if before is None else before, limit))
 
     def get_array(self, which: int | str, part: str = "", on_progress: OnProgress = unheard) -> Array:
-        """Return the array of an index or a name, or a `part` of it: a slice, such as `10:20,::2`."""
+        """Return the array of an index or a name, or a `part` of it: a text, such as `10:20,::2`. Raises
+        TypeError for a part that is none.
+        """
+        _check_part(part)
         array: Array = self._way.get(which, part, lambda content: _read_array(content, on_progress), TRIES)
         return array
 
@@ -117,7 +122,7 @@ class NumpyClient:
         self, which: int | str, file: BinaryIO, part: str = "", on_progress: OnProgress = unheard
     ) -> None:
         """Write the array of an index or a name, or a `part` of it, to a file: as `.npy`, and never whole in
-        memory. It is tried once. Raises OSError.
+        memory. It is tried once. Raises OSError, TypeError for a part that is no text.
         """
 
         def take(content: Content) -> None:
@@ -127,6 +132,7 @@ class NumpyClient:
                 done += len(block)
                 on_progress(done, content.length)
 
+        _check_part(part)
         self._way.get(which, part, take, 1)
 
     def delete_array(self, which: int | str) -> dict[str, Any]:
@@ -164,6 +170,11 @@ class NumpyClient:
         if not isinstance(answer, dict):
             raise BadAnswer(f"{self._way.where} is no gateway with arrays: it answers something else")
         return answer
+
+
+def _check_part(part: object) -> None:
+    if part is not None and not isinstance(part, str):
+        raise TypeError(f"a part is a text, such as '10:20,::2', not {type(part).__name__}")
 
 
 def _way_to(url: str, timeout: float, key: str | None, hub: str | None, name: str | None) -> Way:

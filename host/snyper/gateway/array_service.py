@@ -6,14 +6,26 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from hashlib import sha256
+from numbers import Integral
 from typing import Any
 
+from snyper.arrays.npy import NotTaken
+from snyper.arrays.slices import NoSlice
 from snyper.arrays.store import KeyReused, NoRoom, as_os_error
 from snyper.device.serving.exchange import Refusal
 from snyper.device.serving.requests import MAX_KEY_CHARS, NO_ROOM_S, disk_refusal
 from snyper.gateway.app import Gateway
 from snyper.gateway.array_uploads import ArrayWriter
-from snyper.gateway.stored_arrays import INDEX, PAGE, StoredArrays, npy_of, selection_of
+from snyper.gateway.stored_arrays import (
+    INDEX,
+    PAGE,
+    SHOWN_CHARS,
+    Missing,
+    StoredArrays,
+    check_name,
+    npy_of,
+    selection_of,
+)
 from snyper.gateway.stream_delivery import Delivery
 from snyper.services.async_server import AsyncServer
 from snyper.services.execution import Declined
@@ -86,8 +98,10 @@ class Arrays:
         """Begin to store an array, and return what the upload is called in what follows. One that has the
         `key` of one before is stored once. It ends by itself when nothing comes of it for long.
         """
-        _check_text(name, "name")
-        _check_text(key, "key")
+        with _explained():
+            check_name(name)
+        if not isinstance(key, str) or len(key) > MAX_KEY_CHARS or not key.isascii():
+            raise ValueError(f"key is a text of at most {MAX_KEY_CHARS} characters of ASCII")
         part = self._stored.store.new_part()
         upload = _Upload(ArrayWriter(part, self._stored.store), name, key)
         with _explained():
@@ -103,6 +117,9 @@ class Arrays:
         before them. Up to 8 calls whose bytes come later wait for those before them, so that calls may follow
         each other without waiting for an answer: what is left out is missed when nothing comes for long.
         """
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise ValueError("content is bytes")
+        at = _whole(at, "at")
         piece = memoryview(content).cast("B")
         if piece.nbytes > MAX_PIECE_BYTES:
             raise ValueError(f"a piece has at most {MAX_PIECE_BYTES:,} bytes, not {piece.nbytes:,}")
@@ -119,7 +136,7 @@ class Arrays:
 
     async def _turn_of(self, upload: str, at: int) -> None:
         """Wait until all bytes before these have come, or the upload is over."""
-        one = self._uploads.get(upload)
+        one = self._uploads.get(_token(upload))
         if one is None or at <= one.writer.size or at in one.early or len(one.early) >= MAX_EARLY:
             return
         one.early[at] = asyncio.get_running_loop().create_future()
@@ -139,7 +156,7 @@ class Arrays:
 
     async def abandon_upload(self, upload: str) -> None:
         """Forget an upload, and what was written of it."""
-        one = self._uploads.pop(upload, None)
+        one = self._uploads.pop(_token(upload), None)
         if one is not None:
             if one.expiry is not None:
                 one.expiry.cancel()
@@ -151,7 +168,7 @@ class Arrays:
     @asynccontextmanager
     async def _writing(self, token: str) -> AsyncIterator[_Upload]:
         """Take an upload for the block; what goes wrong there ends it. Raises LookupError."""
-        upload = self._uploads.get(token)
+        upload = self._uploads.get(_token(token))
         try:
             async with upload.turn if upload is not None else AsyncExitStack():
                 if upload is None or token not in self._uploads:
@@ -189,17 +206,20 @@ class Arrays:
         at the end. With `previews` also a `preview`: `low` and `high`, of at most 64 parts of the first axis,
         and of a matrix an `image`. With `before` the last ones whose index is below that, the newest first.
         """
+        limit = _whole(limit, "limit")
         if not 1 <= limit <= PAGE:
             raise ValueError(f"limit is a number from 1 to {PAGE}, not {limit}")
         with _explained():
             if before is not None:
-                return self._stored.newest(before, limit, previews)
-            return self._stored.page(after, limit, previews)
+                return self._stored.newest(_whole(before, "before"), limit, previews)
+            return self._stored.page(_whole(after, "after"), limit, previews)
 
     def get_array(self, which: int | str, part: str | None = None) -> Iterator[Any]:
         """Give an array by its index or name, or a `part` of it, a slice such as `10:20,::2`: first an object
         with the `bytes` of its `.npy` file and its `name`, then these bytes, in blocks.
         """
+        if part is not None and not isinstance(part, str):
+            raise ValueError("a part is a text, such as '10:20,::2'")
         with _explained():
             entry, file = self._stored.open(_word(which))
             with file:
@@ -250,16 +270,27 @@ class Arrays:
                 taking.cancel()
 
 
-def _check_text(text: object, what: str) -> None:
-    if not isinstance(text, str) or len(text) > MAX_KEY_CHARS:
-        raise ValueError(f"{what} is a text of at most {MAX_KEY_CHARS} characters")
+def _token(upload: object) -> str:
+    """Return what a caller says an upload is called. Raises ValueError."""
+    if not isinstance(upload, str):
+        raise ValueError("an upload is called what begin_upload returned, a text")
+    return upload
+
+
+def _whole(value: object, what: str) -> int:
+    """Return a whole number that a caller gives. Raises ValueError."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise ValueError(f"{what} is a whole number, not {repr(value)[:SHOWN_CHARS]}")
+    return int(value)
 
 
 def _word(which: int | str) -> str:
-    """Return an index or a name as text."""
-    text = str(which)
-    if type(which) is int and not INDEX.fullmatch(text):
-        raise LookupError(f"there is no array {which}")
+    """Return an index or a name as text. Raises ValueError, LookupError."""
+    if isinstance(which, str):
+        return which
+    text = str(_whole(which, "what is no name"))
+    if not INDEX.fullmatch(text):
+        raise LookupError(f"there is no array {text[:SHOWN_CHARS]}")
     return text
 
 
@@ -272,8 +303,10 @@ def _explained() -> Iterator[None]:
         raise Declined(Busy(refusal.detail, float(refusal.headers["retry-after"]))) from None
     except NoRoom as error:
         raise Declined(Busy(str(error), float(NO_ROOM_S))) from None
-    except KeyReused as error:
+    except (KeyReused, NotTaken, NoSlice) as error:
         raise ValueError(str(error)) from None
+    except Missing as error:
+        raise LookupError(str(error)) from None
     except sqlite3.Error as error:
         raise OSError(disk_refusal(as_os_error(error)).detail) from error
     except OSError as error:

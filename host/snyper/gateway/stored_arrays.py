@@ -9,10 +9,10 @@ from unicodedata import normalize
 
 import numpy
 
-from snyper.arrays.npy import Head, head_bytes
+from snyper.arrays.npy import Head, NotTaken, head_bytes
 from snyper.arrays.slices import Selection, file_order, pieces, select, whole
 from snyper.arrays.store import Entry, Store, Upload
-from snyper.device.inbox.names import safe_name
+from snyper.device.inbox.names import MAX_TEXT_CHARS, safe_name
 from snyper.gateway.array_uploads import ArrayWriter
 from snyper.gateway.places import Places
 
@@ -91,7 +91,7 @@ class StoredArrays:
         return {"count": self.store.count, "arrays": described, "next": last}
 
     def add(self, writer: ArrayWriter, name: str, key: str | None) -> dict[str, object]:
-        """Store what was written; return what is answered. Raises KeyReused, NoRoom, OSError."""
+        """Store what was written; return what is answered. Raises NotTaken, KeyReused, NoRoom, OSError."""
         upload = Upload(name_of(name), key, writer.digest.hexdigest())
         entry = self.store.add(writer.path, writer.head, upload)
         head = entry.head
@@ -123,8 +123,19 @@ def npy_of(head: Head, file: BinaryIO, selection: Selection, block_bytes: int) -
     return Npy(len(begin) + selected.file_bytes, blocks())
 
 
+def check_name(text: object) -> None:
+    """Raise NotTaken for what cannot become an array's name."""
+    if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS or _has_halves(text):
+        raise NotTaken(f"a name is a text of at most {MAX_TEXT_CHARS:,} characters, none a half of one")
+
+
+def _has_halves(text: str) -> bool:
+    return any("\ud800" <= one <= "\udfff" for one in text)
+
+
 def name_of(text: str) -> str:
-    """Return the name of an array for what its sender calls it, or its file."""
+    """Return the name of an array for what its sender calls it, or its file. Raises NotTaken."""
+    check_name(text)
     return _without_suffix(safe_name(text)) if text else _UNNAMED
 
 
