@@ -449,6 +449,8 @@ async def test_trace_in_the_terminal_as_json_and_as_a_file(tmp_path: Path) -> No
             "trace", NAME, "--png", str(tmp_path / "none" / "hit.png"), "--hub", hub.address
         )
         assert (status, "is not written" in err) == (1, True)
+        status, _, err = await run_snyper("trace", NAME, "--png", "hit.jpg", "--hub", hub.address)
+        assert (status, "does not end with .png" in err) == (2, True)
 
 
 async def test_a_target_that_answers_nonsense_is_said_to_be_old(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from snyper.cli import calibrate as calibration, extras, trace as trace_picture
 from snyper.cli.commands import HubOption, Json, OneTarget, run
 from snyper.cli.output import drawn_columns, err, fail, out
+from snyper.cli.plot_faces import Png
 from snyper.client import DEFAULT_HUB, Trace, connect
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from snyper.system.streams import print_json
@@ -74,9 +74,7 @@ def calibrate(
 
 def trace(
     target: OneTarget,
-    png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it into this PNG file.", dir_okay=False)
-    ] = None,
+    png: Png = None,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
