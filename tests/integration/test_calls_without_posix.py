@@ -23,7 +23,7 @@ from tools.loopback import free_port
 # What Python's own library and others' have loaded keeps what it needs to run here.
 WITHOUT_POSIX = """
 import asyncio, contextlib, getpass, hashlib, inspect, json, logging, os, pathlib, pydoc, random, select
-import selectors, signal, socket, ssl, subprocess, sys, tempfile, threading, typing, warnings, zoneinfo
+import selectors, signal, socket, ssl, subprocess, sys, tempfile, threading, types, typing, warnings, zoneinfo
 import cryptography.x509, numpy, rich.console, rich.table, typer.main, typer.rich_utils
 for name in ("poll", "epoll", "kqueue", "devpoll"):
     if hasattr(select, name):
@@ -61,6 +61,8 @@ for name in ("sendmsg", "recvmsg", "recvmsg_into", "sendmsg_afalg", "sendfile"):
 socket.SO_EXCLUSIVEADDRUSE = socket.SO_OOBINLINE  # one that there is here
 socket.SO_RCVTIMEO = 0x1006
 sys.platform = "win32"
+sys.modules["msvcrt"] = msvcrt = types.ModuleType("msvcrt")
+msvcrt.LK_LOCK, msvcrt.LK_NBLCK, msvcrt.locking = 1, 2, lambda number, how, count: None
 """
 
 SERVER = """

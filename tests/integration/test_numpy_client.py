@@ -261,7 +261,7 @@ def test_how_the_command_ends(gateway: Arrays, tmp_path: Path) -> None:
         (1, "there is no array", ("get", "nobody", "-o", str(into), *to)),
         (1, "is no slice", ("get", str(index), "--slice", "x", *to)),
         (3, "Connection refused", ("list", "--to", NOBODY)),
-        (1, "is no http", ("list", "--to", "nowhere")),
+        (2, "is no http", ("list", "--to", "nowhere")),
         (2, "Missing argument", ("upload",)),
     ):
         done = snyper(*words)

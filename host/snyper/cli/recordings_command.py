@@ -152,8 +152,10 @@ def _told(written: Path | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.filename is None and error.strerror and written is not None:
-            fail(f"{shown(written)}: {error.strerror}", EXIT_FAILED)
+        if isinstance(error, OSError) and error.strerror:
+            place = written if error.filename is None else Path(error.filename)
+            if place is not None:
+                fail(f"{shown(place)}: {error.strerror}", EXIT_FAILED)
         fail(str(error), EXIT_FAILED)
 
 

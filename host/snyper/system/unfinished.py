@@ -13,7 +13,7 @@ from snyper.device.disk import lock
 
 _OWN = re.compile(r"\.snyper-[0-9a-f]{8}\.part")
 _TRIES = 3
-_PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else 0
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # which Windows has not
 
 
 def begin_part(path: Path, mode: int = 0o666) -> tuple[Path, int]:
