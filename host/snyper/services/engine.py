@@ -44,7 +44,7 @@ class Engine:
         self._posted: deque[Callable[[], object]] = deque()
         self.ready: deque[Callable[[], bool]] = deque()  # functions whose turn it is, each as `run` takes it
         self.rest: Callable[[], object] | None = None  # what the thread that leads has still to do after one
-        self._is_woken = False  # for what was posted, which is not begun yet
+        self._is_woken = False  # there is a byte to read, or was just now
         self._wakes, self._wake = socket.socketpair()
         for sock in (self._wakes, self._wake):
             sock.setblocking(False)
@@ -204,9 +204,10 @@ class Engine:
             return
 
     def _on_wake(self, mask: int) -> None:
-        self._is_woken = False  # first: what is posted from here on wakes again
         with contextlib.suppress(BlockingIOError):
             self._wakes.recv(4_096)
+        # Last: the byte of whoever posts before is read, and what he posts is called before the next wait.
+        self._is_woken = False
 
     def _close(self) -> None:
         _engines.discard(self)
