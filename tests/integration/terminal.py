@@ -64,6 +64,6 @@ async def in_terminal(*arguments: str, **variables: str) -> AsyncIterator[tuple[
 _AT_TERMINAL = """
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from snyper.cli.main import main
+from snyper.cli.__main__ import main
 main()
 """

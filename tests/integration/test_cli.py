@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +359,37 @@ async def test_ctrl_c_on_a_command(tmp_path: Path) -> None:
         await target.expect("stand_up")
         assert await command.interrupt() == 130
         assert "Traceback" not in command.err
+
+
+async def interrupted_by_itself(modules: Path, **files: str) -> tuple[int | None, str]:
+    """Run `snyper --version` with modules of a test before all others; return its status and its stderr."""
+    for name, source in files.items():
+        (modules / f"{name}.py").write_text(source)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "snyper.cli", "--version"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(modules)},
+    )
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode, err.decode()
+
+
+@linux_only
+async def test_ctrl_c_while_a_command_loads_or_ends(tmp_path: Path) -> None:
+    """No traceback from an import, nor from what the interpreter does at its end."""
+    interrupt = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    assert await interrupted_by_itself(tmp_path, typer=interrupt) == (-signal.SIGINT, "")
+    (tmp_path / "typer.py").unlink()
+    at_its_end = (
+        "import atexit, os, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT) or print())"
+    )
+    assert await interrupted_by_itself(tmp_path, sitecustomize=at_its_end) == (-signal.SIGINT, "")
+
+
+async def test_the_command_starts_by_its_light_module() -> None:
+    [snyper_here] = entry_points(group="console_scripts", name="snyper")
+    assert snyper_here.value == "snyper.cli.__main__:main"
 
 
 # --- watch

@@ -66,19 +66,27 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command line. SIGTERM and SIGHUP end a command as Ctrl-C does, with everything it started."""
-    for number in ending_signals():
-        signal.signal(number, signal.default_int_handler)
+    """Run the command line. SIGTERM and SIGHUP end a command as Ctrl-C does, with everything it started.
+    Before the command begins, and once it has ended, a signal does what its default is.
+    """
     with streams.guarded():
         if not sys.stdout.isatty():
             out.width = PIPED_COLUMNS
         named = [word for word in sys.argv[1:2] if word in COMMANDS]
+        with loading():
+            app = app_with(named or COMMANDS)
+        handled = [signal.SIGINT, *ending_signals()]
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            handled.remove(signal.SIGINT)
+        for number in handled:
+            signal.signal(number, signal.default_int_handler)
         try:
-            with loading():
-                app = app_with(named or COMMANDS)
-        except KeyboardInterrupt:
+            app()
+        except KeyboardInterrupt:  # another one, while the command puts away what it has
             sys.exit(EXIT_INTERRUPTED)
-        app()
+        finally:
+            for number in handled:
+                signal.signal(number, signal.SIG_DFL)
 
 
 def app_with(names: Iterable[str] = COMMANDS) -> App:

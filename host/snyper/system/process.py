@@ -55,7 +55,9 @@ def ending_signals() -> list[signal.Signals]:
 
 
 async def ended_by_signals(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, which `ending_signals` cancel as asyncio does at Ctrl-C: what it started is put away."""
+    """Await `work`, which `ending_signals` cancel as asyncio does at Ctrl-C: what it started is put away.
+    Another Ctrl-C meanwhile breaks that off, in whichever task, without a traceback.
+    """
     this = asyncio.current_task()
     assert this is not None
 
@@ -63,10 +65,17 @@ async def ended_by_signals(work: Coroutine[Any, Any, T]) -> T:
         if not this.cancelling():  # or it is putting things away already, after Ctrl-C
             this.cancel()
 
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report_unless_interrupt)
     with suppress(NotImplementedError):  # on Windows
         for number in ending_signals():
-            asyncio.get_running_loop().add_signal_handler(number, end)
+            loop.add_signal_handler(number, end)
     return await work
+
+
+def _report_unless_interrupt(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if not isinstance(context.get("exception"), KeyboardInterrupt):
+        loop.default_exception_handler(context)
 
 
 def raise_descriptor_limit(needed: int) -> int:
