@@ -5,6 +5,7 @@ lost.
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -285,17 +286,26 @@ async def test_a_database_belongs_to_one_folder(tmp_path: Path, postgresql: Clus
     await asyncio.to_thread(Path(found[2]).write_text, found[1])
     async with opened(tmp_path / "other", url) as cameras:
         assert (await cameras.records(RecordQuery())).total == 1
-    async with opened(tmp_path / "moved", url) as cameras, opened(tmp_path / "other", url) as copy:
-        with pytest.raises(OSError, match="another process has the database open"):
-            await copy.check(repairs=True)
-        assert (await cameras.records(RecordQuery())).total == 1
-    async with opened(tmp_path / "moved", url) as cameras:
-        assert (await cameras.check(repairs=True)).missing == []
-        with pytest.raises(OSError, match="another process repairs the database"):
-            async with opened(tmp_path / "other", url):
-                pass
     async with opened(tmp_path / "moved", postgresql.new_database()) as cameras:  # one that is empty
         assert (await cameras.records(RecordQuery())).total == 0
+
+
+async def test_a_database_is_one_gateways_also_of_a_copied_folder(
+    tmp_path: Path, postgresql: Cluster
+) -> None:
+    """Before and after the database is started anew, until the gateway ends."""
+    url = postgresql.new_database()
+    async with opened(tmp_path / "one", url) as cameras:
+        await asyncio.to_thread(shutil.copytree, tmp_path / "one", tmp_path / "copy")
+        for number in range(2):
+            await cameras.detect(detection_of({**NAMES, "detection_id": str(number)}))
+            with pytest.raises(OSError, match="another process has the database open, with a copy"):
+                async with opened(tmp_path / "copy", url):
+                    pass
+            postgresql.kill()
+            postgresql.start()
+    async with opened(tmp_path / "copy", url) as cameras:
+        assert (await cameras.records(RecordQuery())).total == 2
 
 
 def test_a_database_that_is_away_is_said_without_where_it_is(tmp_path: Path, postgresql: Cluster) -> None:

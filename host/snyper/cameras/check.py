@@ -38,8 +38,6 @@ class Check:
     def step(self) -> bool:
         """Check an hour, and tell whether it was the last. Raises sqlalchemy.exc.SQLAlchemyError, OSError."""
         if self._hours is None:
-            if self._repairs:
-                self._database.be_alone()
             self._hours = sorted(self._hours_of_files() | self._hours_of_rows())
         elif self._hours:
             self._check(self._hours.pop())

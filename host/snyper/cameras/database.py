@@ -19,13 +19,15 @@ FILE = "cameras.db"
 _LOCK = "lock"
 OWNER = "database-id"  # a file in the folder, and a number in a database that is not
 _MAX_AMONG = 1_000  # values of a statement: SQLite takes 32,766 at most
+_IN_USE = "another process has the database open, with a copy of the folder: end it, or name another database"
 _INCREMENTAL = 2  # of SQLite's auto_vacuum
 _LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
 # Others may write: one at a time, so that numbers rise as they are seen.
 _TAKE_TURN = f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})"
-# All who have it open share another lock, which ends with their session.
-_BE_THERE = f"SELECT pg_try_advisory_lock_shared({_LOCK_NUMBER + 1})"
-_BE_ALONE = f"SELECT pg_try_advisory_lock({_LOCK_NUMBER + 1})"
+# Who has it open has another lock, which ends with the session: at once where the process is killed.
+_BE_ALONE = f"SELECT pg_advisory_lock({_LOCK_NUMBER + 1})"
+_ALONE_WITHIN = "SET lock_timeout = '5s'"
+_LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL's states
 
 Change = Callable[[Any, Any], dict[str, Any]]  # of the columns of two rows
 
@@ -40,7 +42,8 @@ class Database:
     """
 
     _writer: sql.Connection | None = None  # which stays: to take one from the pool takes as long as some rows
-    _session: sql.Connection | None = None  # of PostgreSQL, for as long as the database is open
+    _session: sql.Connection | None = None  # of PostgreSQL, which has the lock
+    _is_paired = False  # with the folder: who writes has to have the lock
 
     def __init__(self, folder: Path, url: str | None) -> None:
         self._insertions: dict[tuple[sql.Table, tuple[str, ...], Change | None], str] = {}
@@ -52,9 +55,8 @@ class Database:
                 self.is_sqlite = url is None
                 self._make_tables(folder)
                 if not self.is_sqlite:
-                    self._session = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-                    if not self._session.scalar(sql.text(_BE_THERE)):
-                        raise InUseError("another process repairs the database: wait until it has ended")
+                    self._is_paired = True
+                    self._be_alone()
         except BaseException:
             self.close()
             raise
@@ -68,12 +70,27 @@ class Database:
             self.engine.dispose()
         self._lock.close()
 
-    def be_alone(self) -> None:
-        """Have no other process open it until it is closed. Raises InUseError where one has,
-        sqlalchemy.exc.SQLAlchemyError.
+    def _be_alone(self) -> None:
+        """Have no other process open PostgreSQL's database: one with a copy of the folder may. The lock is
+        taken again where the server was started anew. Raises InUseError, SQLAlchemyError.
         """
-        if self._session is not None and not self._session.scalar(sql.text(_BE_ALONE)):
-            raise InUseError("another process has the database open, with a copy of the folder: end it first")
+        try:
+            if self._session is not None:
+                try:
+                    self._session.execute(sql.text(_BE_ALONE))
+                    return
+                except sql.exc.DBAPIError as error:
+                    if not error.connection_invalidated:
+                        raise
+                    self._session.close()
+                    self._session = None
+            self._session = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._session.execute(sql.text(_ALONE_WITHIN))
+            self._session.execute(sql.text(_BE_ALONE))
+        except sql.exc.OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            raise InUseError(_IN_USE) from None
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
@@ -100,9 +117,11 @@ class Database:
             raise
 
     def _begin(self) -> sql.RootTransaction:
-        if self._writer is None:
-            self._writer = self.engine.connect()
         try:
+            if self._writer is None:
+                self._writer = self.engine.connect()
+                if self._is_paired:
+                    self._be_alone()
             transaction = self._writer.begin()
             self._writer.exec_driver_sql("BEGIN IMMEDIATE" if self.is_sqlite else _TAKE_TURN)
         except BaseException:
