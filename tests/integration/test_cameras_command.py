@@ -11,8 +11,11 @@ import sys
 import zipfile
 from pathlib import Path
 
-from snyper.cameras.intake import detection_of
-from snyper.cameras.records import RecordQuery
+import pytest
+
+from snyper.cameras.intake import detection_of, health_of, registration_of
+from snyper.cameras.log import DELETE
+from snyper.cameras.records import CameraSettings, RecordQuery
 from snyper.cameras.service import opened
 from snyper.system.files import others_access
 from tests.integration.camera_bodies import NAMES, jpeg
@@ -70,6 +73,48 @@ def test_a_folder_is_looked_after(tmp_path: Path) -> None:
     nothing = snyper("check", str(tmp_path))
     assert (nothing.returncode, "has no cameras.db" in nothing.stderr) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["cameras"]
+
+
+@pytest.mark.parametrize("is_sqlite", [True, False])
+async def test_cameras_are_removed(tmp_path: Path, postgresql: Cluster, is_sqlite: bool) -> None:
+    """Those that have records only where that is said."""
+    folder = tmp_path / "cameras"
+    url = None if is_sqlite else postgresql.new_database()
+    options = [str(folder)] if url is None else [str(folder), "--database", url]
+    async with opened(folder, url) as cameras:
+        for name in ("typo-1", "typo-2", "typing", "gate"):
+            await cameras.register(registration_of({**NAMES, "camera_id": name}))
+            health = {"camera_id": name, "component": "disk", "status": "ok", "message": ""}
+            await cameras.health(health_of({**NAMES, **health}))
+        await cameras.change_settings("typo-1", CameraSettings(interval_s=5))
+    await keep_some(folder, url)
+
+    def remove(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return snyper("remove", *options, *arguments)
+
+    has_records = NAMES["camera_id"]
+    for names, reason in (
+        (("gate", "nobody"), "there is no camera nobody: nothing is removed"),
+        (("gate", has_records), f"{has_records} has records: nothing is removed"),
+    ):
+        refused = await asyncio.to_thread(remove, *names)
+        assert (refused.returncode, reason in " ".join(refused.stderr.split())) == (1, True), refused.stderr
+    removed = await asyncio.to_thread(remove, "typo-*", "gate", "--json")
+    assert json.loads(removed.stdout) == {"removed": ["gate", "typo-1", "typo-2"]}
+    async with opened(folder, url) as cameras:
+        assert {one.camera_id for one in await cameras.cameras()} == {has_records, "typing"}
+        statistics = await cameras.statistics()
+        assert (statistics.unique_cameras, statistics.total_health_checks) == (2, 4)
+        assert cameras.settings_of("typo-1") == CameraSettings()
+        await cameras.register(registration_of({**NAMES, "camera_id": "gate"}))
+        assert (await cameras.statistics()).unique_cameras == 3
+    removed = await asyncio.to_thread(remove, has_records, "--with-records", "--json")
+    assert json.loads(removed.stdout) == {"removed": [has_records]}
+    assert contents(folder) == {}
+    async with opened(folder, url) as cameras:
+        assert (await cameras.records(RecordQuery())).total == 0
+        rows = [(row.what, row.count) for row in await cameras.log.rows([DELETE], 10)]
+    assert rows == [({"cameras": has_records}, 2), ({"cameras": "typo-* gate"}, 0)]
 
 
 def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ _DELETE_TRIGRAMS = sql.text(
     "INSERT INTO plates_trigrams (plates_trigrams, rowid, folded, alike)"
     " VALUES ('delete', :number, :folded, :alike)"
 )
+_OF_CAMERAS = (
+    *(schema.camera_settings, schema.hours),
+    *(schema.told_healths, schema.healths, schema.components),
+)
 _OPTIMIZE_TRIGRAMS = sql.text("INSERT INTO plates_trigrams (plates_trigrams) VALUES ('optimize')")
 
 
@@ -54,6 +58,14 @@ class Removal:
         """Remove what rows say of pictures whose files are gone."""
         with self._database.writing() as db:
             self._remove_picture_rows(db, schema.pictures.c.name.in_(names))
+
+    def remove_cameras(self, names: Collection[str]) -> None:
+        """Remove cameras that have no records: what is set and counted of each, and its health."""
+        with self._database.writing() as db:
+            for table in _OF_CAMERAS:
+                db.execute(sql.delete(table).where(table.c.camera_id.in_(names)))
+            removed = db.execute(sql.delete(schema.cameras).where(schema.cameras.c.camera_id.in_(names)))
+            _add(db, "cameras", -removed.rowcount)
 
     def remove_healths(self, is_old: sql.ColumnElement[bool], limit: int) -> int:
         """Remove some healths that are old, at most `limit`, and return how many."""

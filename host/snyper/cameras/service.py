@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +55,7 @@ from snyper.system.text import one_line
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _SWEEP_EVERY_S = 300.0
+_REMOVED_AT_ONCE = 100  # cameras
 _GATHER_S = 0.05  # 1,000 cameras report 100 times a second: five for a commit
 _GATHER_PICTURES_S = 0.006  # in which a fast disk takes the pictures of a few others
 _MAX_GATHERED = 100
@@ -478,6 +480,30 @@ class Cameras:
         await self.log.write(replace(entry, count=count, times=0))
         await self._work(self._store.leave_no_trace)
         return count
+
+    async def remove_cameras(self, named: Sequence[str], with_records: bool, who: str) -> list[str]:
+        """Remove the cameras that are named, each by its id or the begin of one and *, and return which: none
+        where one has records, unless it goes `with_records`, protected ones too. What came in all stays
+        counted. The log says that `who` did. Nobody may be connected. Raises ValueError for a name that no
+        camera has, OSError where one has records, Overloaded.
+        """
+        found = await self._change_rows(lambda: self._store.cameras_with_records(named))
+        for name in named:
+            if not any(is_among(camera_id, [name]) for camera_id in found):
+                raise ValueError(f"there is no camera {name}: nothing is removed")
+        kept = [camera_id for camera_id, has_records in found.items() if has_records]
+        if kept and not with_records:
+            which = f"{kept[0]} has records" + (f", and so have {len(kept) - 1:,} more" if kept[1:] else "")
+            raise OSError(f"{which}: nothing is removed; --with-records removes those too")
+        entry = Entry(DELETE, who, {"cameras": " ".join(named)})
+        await self.log.write(entry)
+        names, count = sorted(found), 0
+        for at in range(0, len(names), _REMOVED_AT_ONCE):
+            some = names[at : at + _REMOVED_AT_ONCE]
+            while removed := await self._change_rows(partial(self._store.remove_some_cameras, some)):
+                count += removed
+        await self.log.write(replace(entry, count=count, times=0))
+        return names
 
     async def check(self, repairs: bool = False, forces: bool = False) -> CheckResult:
         """Look for pictures without a record and records whose picture is gone; with `repairs` the former are

@@ -19,6 +19,7 @@ from snyper.cameras import schema
 from snyper.cameras.batch import Batch, Incoming, digest_of
 from snyper.cameras.check import Check
 from snyper.cameras.database import Database
+from snyper.cameras.grants import is_among
 from snyper.cameras.log import LogTable
 from snyper.cameras.pictures import NotAPicture, PictureFolder, decode
 from snyper.cameras.plates import fold
@@ -135,6 +136,29 @@ class Store:
                 query = query.where(table.c.camera_id.in_(named_cameras(db, among)))
             cursors = db.scalars(query.where(plates.c.folded == fold(plate)).limit(_ERASED_AT_ONCE)).all()
         self._removal.remove_records(cursors)
+        return len(cursors)
+
+    def cameras_with_records(self, named: Sequence[str]) -> dict[str, bool]:
+        """Return the cameras that are named, and of each whether it has records."""
+        cameras, detections = schema.cameras.c.camera_id, schema.detections.c.camera_id
+        has_records = sql.select(detections).where(detections == cameras).exists()
+        with self._database.reading() as db:
+            return {
+                name: has
+                for name, has in db.execute(sql.select(cameras, has_records))
+                if is_among(name, named)
+            }
+
+    def remove_some_cameras(self, names: Sequence[str]) -> int:
+        """Remove some of the records of cameras, and return how many; where there are none, the cameras."""
+        table = schema.detections
+        query = sql.select(table.c.cursor).where(table.c.camera_id.in_(names)).limit(_ERASED_AT_ONCE)
+        with self._database.reading() as db:
+            cursors = db.scalars(query).all()
+        self._removal.remove_records(cursors)
+        if not cursors:
+            self._removal.remove_cameras(names)
+            self._cameras.difference_update(names)
         return len(cursors)
 
     def leave_no_trace(self) -> None:

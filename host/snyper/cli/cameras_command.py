@@ -97,6 +97,29 @@ def erase(
         err.print(f"{plural(count, 'record')} erased")
 
 
+@cameras.command("remove")
+def remove(
+    folder: CamerasFolder,
+    names: Annotated[
+        list[str], typer.Argument(metavar="CAMERA...", help="An id, or the begin of some and *.")
+    ],
+    with_records: Annotated[
+        bool,
+        typer.Option("--with-records", help="Also those that have records, which go, protected ones too."),
+    ] = False,
+    database: DatabaseOption = None,
+    as_json: Json = False,
+) -> None:
+    """Remove cameras from the list, with their settings and health; none of them where one has records. One
+    that sends again is listed anew.
+    """
+    removed = _with_cameras(folder, database, lambda opened: opened.remove_cameras(names, with_records, _WHO))
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        err.print(f"{plural(len(removed), 'camera')} removed")
+
+
 @cameras.command("log")
 def show_log(
     folder: CamerasFolder,
