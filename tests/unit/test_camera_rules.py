@@ -191,6 +191,8 @@ def test_silence() -> None:
         (LANE.replace("= 3", "= 2.5"), "for_frames"),
         (LANE.replace("for_frames = 3", "max_age = 61"), "max_age"),
         (SILENT.replace('"lane"', "1"), "silent of rule 1"),
+        (SILENT.replace("lane", "@lanes"), "silent of rule 1 is the id of one camera, not '@lanes'"),
+        (LANE.replace('"lane"', '"lane*"'), r"camera of rule 1 is the id of one camera, not 'lane\*'"),
         (ANY + LANE + ANY, "rules 1 and 3 are both called 'who is there'"),
         (LANE + LANE.replace("0.6", "0.7"), "rules 1 and 2 are both called 'person at lane'"),
     ],

@@ -88,6 +88,7 @@ def test_nothing_is_expected_by_default() -> None:
         ('[a]\nasleep = ["22-6"]', "parts of a day"),
         ('[a]\nasleep = ["24:00-06:00"]', "parts of a day"),
         ("[a]\nasleep = [7]", "parts of a day"),
+        ('["gate/*"]\ngrace_s = 1', "the id of one camera"),
     ],
 )
 def test_what_is_no_expectation(text: str, words: str) -> None:

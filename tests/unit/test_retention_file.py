@@ -52,6 +52,7 @@ def test_all_of_it() -> None:
         ("rule = 3", "below a line"),
         ("rule = [3]", "rule 1 is no table"),
         ("[[rule]]\ndays = 1", "rule 1 names neither"),
+        ("[[rule]]\ncamera = 'gate/*'\ndays = 1", "camera of rule 1 is the id of one camera"),
         ("[[rule]]\nclass = 'a'", "rule 1 has neither"),
         ("[[rule]]\ncamera = 'a'\ndays = 1\n[[rule]]\ncamera = ''", "camera of rule 2"),
         ("[[rule]]\nclass = 7", "class of rule 1"),

@@ -29,6 +29,12 @@ _DIGEST = "sha256"
 _HEX_CHARS = 64
 
 
+def check_is_one(camera_id: str, where: str) -> None:
+    """Raise ValueError where a name that is taken for one camera's id reads as a grant's name of several."""
+    if camera_id.startswith(GROUP) or camera_id.endswith(EVERY):
+        raise ValueError(f"{where} is the id of one camera, not {camera_id!r}: name each by itself")
+
+
 class Forbidden(CamerasError):
     """A key may not do what it asks for; the message says so to who has it."""
 

@@ -13,6 +13,7 @@ days = 7
 import math
 from collections.abc import Mapping
 
+from snyper.cameras.grants import check_is_one
 from snyper.cameras.records import MAX_NAME_CHARS
 from snyper.cameras.retention import Retention, RetentionRule
 from snyper.cameras.tables import check_known, read_tables
@@ -54,6 +55,8 @@ def _rule(given: object, usual_days: float, where: str) -> RetentionRule:
     camera, class_name = _text(given, "camera", where), _text(given, "class", where)
     if camera is None and class_name is None:
         raise ValueError(f"{where} names neither a camera nor a class")
+    if camera is not None:
+        check_is_one(camera, f"camera of {where}")
     if not given.keys() & set(_AGES):
         raise ValueError(f"{where} has neither days nor picture_days")
     return RetentionRule(*_ages(given, usual_days, where), camera, class_name)

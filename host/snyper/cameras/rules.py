@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from snyper.cameras.grants import check_is_one
 from snyper.cameras.records import MAX_NAME_CHARS, Detection
 from snyper.cameras.tables import check_known, read_tables
 
@@ -144,10 +145,13 @@ def _rule(number: int, given: object) -> Rule:
     if "silent" in when:
         check_known(when, {"silent"}, f"{where}, about who is silent,")
         silent = _text(when, "silent", where)
+        check_is_one(silent, f"silent of {where}")
         return Rule(_name(given, f"{silent} is silent", where), silent=silent)
     check_known(when, {"class", "camera", "min_confidence", "for_frames", "max_age"}, where)
     class_name = _text(when, "class", where)
     camera = _text(when, "camera", where) if "camera" in when else None
+    if camera is not None:
+        check_is_one(camera, f"camera of {where}")
     seen = f"{class_name} at {camera}" if camera else class_name
     return Rule(
         _name(given, seen, where),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import median
 
+from snyper.cameras.grants import check_is_one
 from snyper.cameras.records import CameraSettings
 from snyper.cameras.tables import read_tables
 
@@ -82,6 +83,7 @@ def read_expectations(text: str) -> dict[str, Expectation]:
 
 
 def _expectation(camera_id: str, table: object) -> Expectation:
+    check_is_one(camera_id, "the name of a table")
     if not isinstance(table, Mapping):
         raise ValueError(f"{camera_id} is no table: write [{camera_id}]")
     unknown = table.keys() - {"grace_s", "interval_s", "asleep"}
