@@ -214,6 +214,9 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
     for arguments, said, expected in (
         (("recordings", "info", str(tmp_path / "empty")), "has no recording.json", 1),
         (("recordings", "export", str(tmp_path / "empty"), "a.npy"), "has no recording.json", 1),
+        (("arrays", "record", "lab1/a", "lab1/b", "lab1/a", "--folder", str(tmp_path)), "is given twice", 2),
+        (("gateway", "--stream", "lab1"), "name", 2),
+        (("gateway", "--stream", "/a"), "is no stream", 2),
         (("arrays", "record", "lab1/a", "--history", "long", "--folder", str(tmp_path)), "is no time", 2),
         (("arrays", "record", "lab1/a", "--keep-gb", "inf", "--folder", str(tmp_path)), "is no number", 2),
         (("arrays", "record", "lab1", "--folder", str(tmp_path), "--hub", "127.0.0.1:1"), "name", 2),

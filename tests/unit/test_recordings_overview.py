@@ -178,6 +178,24 @@ def test_edges_stay_where_they_are_while_the_window_moves(tmp_path: Path) -> Non
                 assert seen.setdefault(int(at), (low, high)) == (low, high)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "channels", "shown"), [("<f4", None, 2), ("<f4", [1], 1), ("<c8", None, 6), ("<c8", [5, 0], 2)]
+)
+def test_a_time_without_samples_has_the_channels_that_others_have(
+    tmp_path: Path, dtype: str, channels: list[int] | None, shown: int
+) -> None:
+    writer = RecordingWriter(tmp_path, "s", "t")
+    writer.begin("a", StreamSpec(dtype, (2,), 1_000))
+    writer.write_block(0, numpy.zeros((10, 2), dtype), 1_000_000, 0, 0)
+    writer.close()
+    with open_recording(tmp_path) as recording:
+        with_samples = recording.overview(1_000_000, 1_010_000, 5, channels)
+        without = recording.overview(2_000_000, 2_010_000, 5, channels)
+    assert with_samples.samples.sum() == 10
+    assert not without.samples.any()
+    assert without.low.shape[1] == without.means.shape[1] == with_samples.low.shape[1] == shown
+
+
 def test_a_column_with_something_missing_is_broken(tmp_path: Path) -> None:
     spec = StreamSpec("<f4", (), 1_000)
     writer = RecordingWriter(tmp_path, "s", "t", segment_bytes=600)

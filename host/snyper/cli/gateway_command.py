@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snyper.cli import extras
-from snyper.cli.commands import Json, hub_address
+from snyper.cli.commands import Json, hub_address, stream_name
 from snyper.cli.output import err, fail
 from snyper.cli.serve_command import DEFAULT_LISTEN, Name
 from snyper.cli.serving import (
@@ -69,7 +69,9 @@ DemoSignal = Annotated[
 ]
 Stream = Annotated[
     str | None,
-    typer.Option(metavar="SOURCE/STREAM", help="Serve this stream of the hub at /ws/stream."),
+    typer.Option(
+        metavar="SOURCE/STREAM", help="Serve this stream of the hub at /ws/stream.", parser=stream_name
+    ),
 ]
 Channel = Annotated[
     str | None,

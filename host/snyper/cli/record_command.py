@@ -74,6 +74,8 @@ def record(
     What is typed meanwhile is a mark in each stream and recording: a key, or Enter, a name and Enter. What
     cannot be kept is recorded as a gap.
     """
+    if twice := [name for name in streams if streams.count(name) > 1]:
+        raise typer.BadParameter(f"{twice[0]} is given twice", param_hint="SOURCE/STREAM...")
     extras.need("arrays", "recording")
     from snyper.recordings.errors import InUse, RecordingError
     from snyper.recordings.session import keep_within, only_recorder, record_stream

@@ -74,7 +74,14 @@ def overview_of(
         if made is None:
             made = _Columns(edges_us, channel_count(part.spec), channels)
         made.add(part)
-    return (made or _Columns(edges_us, 1, None)).overview()
+    if made is None:  # as many channels as there would be
+        epochs = recording.epochs
+        made = (
+            _Columns(edges_us, channel_count(epochs[-1].spec), channels)
+            if epochs
+            else _Columns(edges_us, 1, None)
+        )
+    return made.overview()
 
 
 class _Columns:
