@@ -168,6 +168,10 @@ def test_times_that_name_no_zone_are_those_of_the_gateway(tmp_path: Path) -> Non
         heard = gateway.get("/api/cameras").json()["cameras"][0]["last_seen"]
         today = datetime.fromisoformat(heard).astimezone(ZoneInfo("Asia/Bangkok")).date()
         tomorrow = today + timedelta(days=1)
+        path = f"{gateway.url}/api/cameras/zone/settings"
+        asleep = {"asleep_until": "2999-01-01T07:00"}
+        answer = httpx.put(path, json=asleep, timeout=DEADLINE_S).json()
+        assert answer["asleep_until"] == "2999-01-01T00:00:00.000Z"
         [bucket] = gateway.get(day.format(today, tomorrow)).json()["buckets"]
         assert datetime.fromisoformat(bucket["from"]).astimezone(ZoneInfo("Asia/Bangkok")).hour == 0
         assert gateway.get(day.format(tomorrow, "9999-12-31")).json()["buckets"] == []

@@ -123,7 +123,8 @@ class CameraRoutes:
         camera_id = exchange.path_values["camera_id"]
         self._grants.check(exchange.principal, RULES, camera_id)
         content = b"".join([piece async for piece in exchange.body(_MAX_SETTINGS_BYTES)])
-        settings = changed_settings(self._cameras.settings_of(camera_id), bodies.parse(content))
+        settings = self._cameras.settings_of(camera_id)
+        settings = changed_settings(settings, bodies.parse(content), self._cameras.zone)
         try:
             is_there = await self._cameras.change_settings(camera_id, settings)
         except ValueError as error:  # of a zone

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import UTC
+from datetime import tzinfo
 from typing import Any
 
 from snyper.cameras.records import CameraSettings, Malformed
@@ -21,22 +21,24 @@ def settings_body(camera_id: str, settings: CameraSettings) -> dict[str, object]
     return {"success": True, "camera_id": camera_id, **values, "asleep_until": asleep_until}
 
 
-def changed_settings(settings: CameraSettings, body: object) -> CameraSettings:
-    """Return settings with those changes that a body has; null takes one back. Raises Malformed."""
+def changed_settings(settings: CameraSettings, body: object, zone: tzinfo) -> CameraSettings:
+    """Return settings with those changes that a body has; null takes one back. A time that names no zone is
+    in `zone`. Raises Malformed.
+    """
     if not isinstance(body, Mapping) or not body.keys() <= {*_FIELDS}:
         raise Malformed(f"the body has to be a JSON object of {', '.join(_FIELDS)}")
     if "zone" in body:
-        zone = body["zone"]
-        if not (zone is None or isinstance(zone, str)):
+        name = body["zone"]
+        if not (name is None or isinstance(name, str)):
             raise Malformed("zone is a text such as Asia/Bangkok, or null")
-        settings = replace(settings, zone=zone)
+        settings = replace(settings, zone=name)
     if "interval_s" in body:
         settings = replace(settings, interval_s=_seconds(body, "interval_s", above=0.0))
     if "grace_s" in body:
         settings = replace(settings, grace_s=_seconds(body, "grace_s"))
     if "asleep_until" in body:
         stamp = body["asleep_until"]
-        until_s = seconds_of(stamp, UTC) if isinstance(stamp, str) else None
+        until_s = seconds_of(stamp, zone) if isinstance(stamp, str) else None
         if stamp is not None and until_s is None:
             raise Malformed("asleep_until is a time such as 2024-12-19T10:00:00Z, or null")
         settings = replace(settings, asleep_until_s=until_s)
