@@ -40,9 +40,12 @@ TOGETHER = re.compile(
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# A shell has what it starts in the background ignore Ctrl-C, and with it all that the tests interrupt.
+# A shell has what it starts in the background ignore Ctrl-C, and `nohup` the end of a terminal, and with it
+# all that the tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _RECURSION_LIMIT = sys.getrecursionlimit()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pprint import pformat
 from typing import Any
 
+import jedi  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from IPython.core.completer import IPCompleter, provisionalcompleter
@@ -21,6 +22,14 @@ from snyper.services.client import BaseClient
 from snyper.services.client_face import ClientFace, Options
 from snyper.services.mirror import mirror
 from snyper.services.naming import RESERVED
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have completions keep what they parse apart from those of other processes: one reads what another is
+    about to write.
+    """
+    jedi.settings.cache_directory = str(tmp_path_factory.mktemp("jedi"))
 
 
 class Base:
