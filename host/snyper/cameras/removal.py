@@ -14,10 +14,7 @@ _DELETE_TRIGRAMS = sql.text(
     "INSERT INTO plates_trigrams (plates_trigrams, rowid, folded, alike)"
     " VALUES ('delete', :number, :folded, :alike)"
 )
-_OF_CAMERAS = (
-    *(schema.camera_settings, schema.hours),
-    *(schema.told_healths, schema.healths, schema.components),
-)
+_OF_CAMERAS = (schema.camera_settings, schema.hours, schema.told_healths, schema.healths, schema.components)
 _OPTIMIZE_TRIGRAMS = sql.text("INSERT INTO plates_trigrams (plates_trigrams) VALUES ('optimize')")
 
 
