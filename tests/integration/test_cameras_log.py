@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ import sqlalchemy as sql
 
 from snyper.cameras import log, schema
 from snyper.cameras.intake import detection_of
-from snyper.cameras.log import DELETE, RULE, SEARCH, Entry, folded_pattern
+from snyper.cameras.log import DELETE, EXPORT, RULE, SEARCH, Entry, folded_pattern
 from snyper.cameras.retention import DAY_S, Retention
 from snyper.cameras.service import Cameras, opened
 from tests.integration.camera_bodies import NAMES
@@ -29,18 +30,22 @@ async def test_the_same_again_counts_up(cameras: Cameras) -> None:
     for count in (3, 4):
         await cameras.log.write(Entry(SEARCH, "anna", {"camera_id": "a"}, count=count))
     await cameras.log.write(Entry(SEARCH, "ben", {"camera_id": "a"}, count=1))
-    await cameras.log.write(Entry(DELETE, "ben"))
-    await cameras.log.write(Entry(DELETE, "ben", times=0, count=9))
+    deletions = [Entry(DELETE, "ben"), Entry(DELETE, "ben")]
+    for deletion in deletions:
+        await cameras.log.write(deletion)
+    for deletion, count in zip(deletions, (9, 5), strict=True):
+        await cameras.log.write(replace(deletion, times=0, count=count))
     for _ in range(3):
         cameras.log.note(Entry(RULE, "person", {"camera_id": "a"}, about="7"))
     await cameras.log.flush()
     rows = await cameras.log.rows((SEARCH, DELETE), 10)
     assert [(one.kind, one.who, one.times, one.count) for one in rows] == [
+        (DELETE, "ben", 1, 5),
         (DELETE, "ben", 1, 9),
         (SEARCH, "ben", 1, 1),
         (SEARCH, "anna", 2, 7),
     ]
-    assert [one.who for one in await cameras.log.rows((SEARCH, DELETE), 10, rows[0].number)] == [
+    assert [one.who for one in await cameras.log.rows((SEARCH, DELETE), 10, rows[1].number)] == [
         "ben",
         "anna",
     ]
@@ -69,6 +74,15 @@ async def test_an_erased_plate_is_not_in_it(cameras: Cameras, tmp_path: Path, da
     if database is None:
         files = [path for path in (tmp_path / "cameras").rglob("*") if path.is_file()]
         assert not [path for path in files if b"QQ_7788" in path.read_bytes()]
+
+
+async def test_an_export_that_ends_after_its_plate_is_erased_does_not_say_it(cameras: Cameras) -> None:
+    export = Entry(EXPORT, "anna", plate=folded_pattern("QQ_7788"))
+    await cameras.log.write(export)
+    await cameras.erase_plate("QQ_7788")
+    await cameras.log.write(replace(export, times=0, count=3))
+    rows = await cameras.log.rows((EXPORT,), 10)
+    assert [(one.plate, one.count) for one in rows] == [(log.ERASED, 3)]
 
 
 async def test_it_is_kept_for_its_days_and_has_an_end(

@@ -29,7 +29,7 @@ _MAX_WAITING = 10_000
 _MAX_VALUE_CHARS = 128
 _FLUSH_S = 1.0  # for what nobody waits for
 
-_Key = tuple[str, str, str, str | None]
+_Key = tuple[str, str, str, str | None, object]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,14 @@ class Entry:
     count: int = 0
     times: int = 1
     about: str | None = None
+    deed: object = field(default_factory=object, repr=False)  # what `replace` gives to its later parts
 
     @property
     def key(self) -> _Key:
-        """What the same again has too."""
+        """What the same again has too: of a kind that does not count up, only the same deed."""
         what = {name: _short(value) for name, value in self.what.items()}
-        return self.kind, self.who, json.dumps(what, ensure_ascii=False, sort_keys=True), self.plate
+        text = json.dumps(what, ensure_ascii=False, sort_keys=True)
+        return self.kind, self.who, text, self.plate, None if self.kind in _WINDOWS_S else self.deed
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class LogTable:
         with self._database.writing() as db:
             last = db.scalar(sql.select(sql.func.max(table.c.number))) or 0
             for entry in entries:
-                kind, who, what, plate = entry.key
+                kind, who, what, plate, _ = entry.key
                 number, first_s = known.get(entry.key) or self._known.get(entry.key) or (0, 0.0)
                 is_same = 0.0 <= now_s - first_s < _WINDOWS_S.get(kind, 0.0) or not entry.times
                 if number and is_same:
@@ -134,8 +136,9 @@ class LogTable:
         with self._database.writing() as db:
             has_it = table.c.plate.contains(folded, autoescape=True)
             db.execute(sql.update(table).where(has_it).values(plate=ERASED))
-        for key in [key for key in self._known if key[3] is not None and folded in key[3]]:
-            del self._known[key]
+        for kind, who, what, asked, deed in list(self._known):
+            if asked is not None and folded in asked and deed is None:
+                del self._known[kind, who, what, asked, deed]
 
 
 class Log:
