@@ -128,15 +128,13 @@ class Store:
         """
         sightings, plates = schema.sightings, schema.plates
         query = sql.select(sightings.c.cursor).join(plates, plates.c.number == sightings.c.plate)
+        query = query.where(plates.c.folded == fold(plate))
         if among is not None:
             table = schema.detections
-            query = query.join(table, table.c.cursor == sightings.c.cursor)
-        with self._database.reading() as db:
-            if among is not None:
-                query = query.where(table.c.camera_id.in_(named_cameras(db, among)))
-            cursors = db.scalars(query.where(plates.c.folded == fold(plate)).limit(_ERASED_AT_ONCE)).all()
-        self._removal.remove_records(cursors)
-        return len(cursors)
+            with self._database.reading() as db:
+                is_theirs = table.c.camera_id.in_(named_cameras(db, among))
+            query = query.join(table, table.c.cursor == sightings.c.cursor).where(is_theirs)
+        return self._remove_some(query)
 
     def cameras_with_records(self, named: Sequence[str]) -> dict[str, bool]:
         """Return the cameras that are named, and of each whether it has records."""
@@ -152,13 +150,17 @@ class Store:
     def remove_some_cameras(self, names: Sequence[str]) -> int:
         """Remove some of the records of cameras, and return how many; where there are none, the cameras."""
         table = schema.detections
-        query = sql.select(table.c.cursor).where(table.c.camera_id.in_(names)).limit(_ERASED_AT_ONCE)
-        with self._database.reading() as db:
-            cursors = db.scalars(query).all()
-        self._removal.remove_records(cursors)
-        if not cursors:
+        count = self._remove_some(sql.select(table.c.cursor).where(table.c.camera_id.in_(names)))
+        if not count:
             self._removal.remove_cameras(names)
             self._cameras.difference_update(names)
+        return count
+
+    def _remove_some(self, query: sql.Select[Any]) -> int:
+        """Remove some of the records whose cursors a query finds, and return how many."""
+        with self._database.reading() as db:
+            cursors = list(db.scalars(query.limit(_ERASED_AT_ONCE)))
+        self._removal.remove_records(cursors)
         return len(cursors)
 
     def leave_no_trace(self) -> None:
