@@ -177,19 +177,35 @@ class Sweep:
         return self._log.trim(old, self._count) < self._count
 
     def _make_room(self) -> bool:
-        """Remove some of the oldest pictures, where they take too much of the disk."""
+        """Remove some of the oldest pictures, where they take too much of the disk, and no more than do."""
         limit = self._retention.max_picture_bytes
         numbers = schema.numbers
         with self._database.reading() as db:
             used = db.scalar(sql.select(numbers.c.value).where(numbers.c.name == "picture_bytes")) or 0
-        is_short = shutil.disk_usage(self._pictures.folder).free < self._retention.min_free_bytes
-        if not is_short and (limit is None or used <= limit):
+        short = self._retention.min_free_bytes - shutil.disk_usage(self._pictures.folder).free
+        excess = max(short, 0 if limit is None else used - limit)
+        if excess <= 0:
             return True
         oldest = self._walk(schema.pictures, sql.true(), None)
         if oldest is None:
             return True
-        self._removal.remove_pictures(oldest)
+        self._removal.remove_pictures(self._enough(oldest, excess))
         return False
+
+    def _enough(self, cursors: list[int], excess: int) -> list[int]:
+        """Return the first of these records, with so many bytes of pictures: from there the walk goes on."""
+        table = schema.pictures
+        query = sql.select(table.c.cursor, sql.func.sum(table.c.length)).group_by(table.c.cursor)
+        with self._database.reading() as db:
+            lengths = db.execute(query.where(table.c.cursor.in_(cursors)).order_by(table.c.cursor)).all()
+        found: list[int] = []
+        for cursor, length in lengths:
+            if excess <= 0:
+                self._position = (found[-1],)
+                break
+            found.append(cursor)
+            excess -= length
+        return found
 
 
 def came_before(
