@@ -38,6 +38,8 @@ def test_what_is_written_is_read() -> None:
         ("[a]\nwatch = '*'", "watch of a is a list"),
         ("[a]\nwatch = [1]", "no id: 1"),
         ("[a]\nwatch = ['']", "no id: ''"),
+        ("[a]\nwatch = ['g*te']", r"watch of a has 'g\*te': a \* is at the end alone"),
+        ("[groups]\na = ['*/gate']", r"a of groups has '\*/gate': a \* is at the end alone"),
         ("[a]\nwatch = ['" + "x" * 200 + "']", "no id"),
         ("[a]\nsha256 = 'ABC'", "sha256 of a is 64 digits"),
         ("[a]\nsha256 = 7", "sha256 of a is 64 digits"),
@@ -60,6 +62,8 @@ def test_scopes_as_people_write_them() -> None:
     for wrong in ("", "=a", "fly", "watch=", "Watch"):
         with pytest.raises(ValueError, match="SCOPE"):
             parsed_scopes([wrong])
+    with pytest.raises(ValueError, match="at the end alone"):
+        parsed_scopes(["search=g*te"])
 
 
 def test_a_key_without_a_grant_may_do_all_and_one_with_an_empty_one_nothing() -> None:

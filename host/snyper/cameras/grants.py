@@ -31,8 +31,14 @@ _HEX_CHARS = 64
 
 def check_is_one(camera_id: str, where: str) -> None:
     """Raise ValueError where a name that is taken for one camera's id reads as a grant's name of several."""
-    if camera_id.startswith(GROUP) or camera_id.endswith(EVERY):
+    if camera_id.startswith(GROUP) or EVERY in camera_id:
         raise ValueError(f"{where} is the id of one camera, not {camera_id!r}: name each by itself")
+
+
+def _check_named(name: str, where: str) -> None:
+    """Raise ValueError for a name of cameras in which a `*` is not the end, which no camera would have."""
+    if EVERY in name[:-1]:
+        raise ValueError(f"{where} has {name!r}: a {EVERY} is at the end alone, for how ids begin")
 
 
 class Forbidden(CamerasError):
@@ -172,6 +178,7 @@ def parsed_scopes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise ValueError(f"it is SCOPE or SCOPE=CAMERA, of {', '.join(SCOPES)}, not {one!r}")
         if len(camera) > MAX_NAME_CHARS + 1:
             raise ValueError(f"a camera has at most {MAX_NAME_CHARS} characters")
+        _check_named(camera, scope)
         if scope == LOG and camera not in ("", EVERY):
             raise ValueError(f"{LOG} is of all cameras: write {LOG} alone, not {one!r}")
         scopes[scope] = (*scopes.get(scope, ()), camera or EVERY)
@@ -199,6 +206,7 @@ def _cameras(name: str, scope: str, given: object) -> tuple[str, ...]:
     for one in given:
         if not isinstance(one, str) or not 0 < len(one) <= MAX_NAME_CHARS + 1:
             raise ValueError(f"{scope} of {name} has a camera that is no id: {one!r}")
+        _check_named(one, f"{scope} of {name}")
     return tuple(given)
 
 
