@@ -136,8 +136,10 @@ def test_a_frame_has_few_doubts() -> None:
     assert (len(notes), max(map(len, notes)) < 200) == (8, True)
 
 
-def test_classes_are_the_same_in_either_case() -> None:
-    assert fired(ANY, seen("PERSON"), seen("persons")) == [["who is there"], []]
+def test_classes_are_the_same_in_either_case_and_with_blanks_around() -> None:
+    frames = seen("PERSON"), seen(" person "), seen("persons")
+    assert fired(ANY, *frames) == fired(ANY.replace("Person", " Person "), *frames)
+    assert fired(ANY, *frames) == [["who is there"], ["who is there"], []]
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,7 @@ def test_silence() -> None:
         ('[[rule]]\nthen = "cease_fire"', "no when"),
         ('[[rule]]\nwhen = {}\nthen = "cease_fire"', "class of rule 1"),
         (ANY.replace('"Person"', '""'), "class of rule 1"),
+        (ANY.replace('"Person"', '" "'), "class of rule 1"),
         (ANY.replace('"Person"', '"a\\nb"'), "class of rule 1"),
         (LANE.replace("0.6", "1.1"), "min_confidence"),
         (LANE.replace("0.6", "nan"), "min_confidence"),
@@ -193,6 +196,7 @@ def test_silence() -> None:
         (SILENT.replace('"lane"', "1"), "silent of rule 1"),
         (SILENT.replace("lane", "@lanes"), "silent of rule 1 is the id of one camera, not '@lanes'"),
         (LANE.replace('"lane"', '"lane*"'), r"camera of rule 1 is the id of one camera, not 'lane\*'"),
+        (LANE.replace('"lane"', '"l*ne"'), r"camera of rule 1 is the id of one camera, not 'l\*ne'"),
         (ANY + LANE + ANY, "rules 1 and 3 are both called 'who is there'"),
         (LANE + LANE.replace("0.6", "0.7"), "rules 1 and 2 are both called 'person at lane'"),
     ],

@@ -155,7 +155,7 @@ def _rule(number: int, given: object) -> Rule:
     seen = f"{class_name} at {camera}" if camera else class_name
     return Rule(
         _name(given, seen, where),
-        class_name.casefold(),
+        class_name.strip().casefold(),
         camera,
         _number(when, "min_confidence", 0.0, 1.0, where),
         int(_number(when, "for_frames", 1, _MAX_FRAMES, where, is_whole=True)),
@@ -169,7 +169,12 @@ def _name(given: Mapping[str, Any], default: str, where: str) -> str:
 
 def _text(given: Mapping[str, Any], field: str, where: str) -> str:
     value = given.get(field)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARS or not value.isprintable():
+    if (
+        not isinstance(value, str)
+        or len(value) > MAX_NAME_CHARS
+        or not value.strip()
+        or not value.isprintable()
+    ):
         raise ValueError(f"{field} of {where} is a text of 1 to {MAX_NAME_CHARS} characters")
     return value
 
@@ -217,7 +222,7 @@ def _read(details: Mapping[str, Any]) -> tuple[list[tuple[str, float]], list[str
                 if confidence is None:
                     doubts[f"rules do not see all of {shown}: a confidence is no number from 0 to 1"] = None
                 else:
-                    things.append((name.casefold(), confidence))
+                    things.append((name.strip().casefold(), confidence))
             elif is_told and (name is not None or not isinstance(item, Mapping)):
                 doubts[f"rules do not see all of {shown}: a class is no text"] = None
     return things, list(doubts)
