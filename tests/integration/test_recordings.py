@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from snyper.recordings import Recording, RecordingError, open_recording
+from tests.integration.harness import at_length
 
 WRITER = Path(__file__).with_name("recording_writer.py")
 RECORDER = Path(__file__).with_name("clock_recorder.py")
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(at_length(100, 10)))
 def test_a_writer_is_killed_and_what_it_wrote_is_there(seed: int, tmp_path: Path) -> None:
     """At a random instant, watched by a reader that follows; nothing that this has seen is lost."""
     folder = tmp_path / "recording"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.harness import at_length
+
 ROOT = Path(__file__).parents[2]
 
 # The last tests of the queue, when the other process is at its end already, and ones in the middle.
@@ -22,7 +24,8 @@ def test_one(number):
 """
 
 
-@pytest.mark.parametrize("lost", [(5,), (11,), (0, 1), (10, 11)])
+@pytest.mark.long
+@pytest.mark.parametrize("lost", at_length([(5,), (11,), (0, 1), (10, 11)], [(10, 11)]))
 def test_the_others_run_once_each_and_the_run_ends(tmp_path: Path, lost: tuple[int, ...]) -> None:
     (tmp_path / "test_some.py").write_text(SUITE.format(lost=lost, takes_s=0.01))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")

@@ -22,6 +22,7 @@ from snyper.services.client import BaseClient
 from snyper.services.client_face import ClientFace, Options
 from snyper.services.mirror import mirror
 from snyper.services.naming import RESERVED
+from tests.integration.harness import at_length
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -481,7 +482,8 @@ PROBES: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.mark.parametrize("base", [Base, Real])
+@pytest.mark.long
+@pytest.mark.parametrize("base", at_length([Base, Real], [Real]))
 @pytest.mark.parametrize("probe", PROBES)
 @pytest.mark.parametrize("items", [(), (Powermeter,), ((Powermeter, "pump_"), Powermeter)])
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")

@@ -179,7 +179,7 @@ class Batch:
         self._next("kept")
         captured_s = seconds_of(item.timestamp, self._zones.of(item.camera_id))
         if captured_s is None:
-            warnings.append("timestamp is no ISO 8601: the time at which it came stands for it")
+            warnings.append("timestamp is no ISO 8601 from 1970 on: the time at which it came stands for it")
         elif captured_s > one.received_s + MAX_SKEW_S:
             warnings.append("timestamp is in the future: it is sorted by the time at which it came")
         is_usable = captured_s is not None and captured_s <= one.received_s + MAX_SKEW_S
