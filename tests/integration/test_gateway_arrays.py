@@ -165,6 +165,23 @@ def test_bytes_as_they_are_are_an_array_too(gateway: Arrays) -> None:
     assert browser.headers["content-disposition"] == 'attachment; filename="raw.npy"'
 
 
+@pytest.mark.parametrize(
+    ("accept", "comes"),
+    [
+        ("*/*", "json"),
+        ("application/x-npy, application/json", "x-npy"),
+        ("application/json;q=0.5, Application/X-NPY; q=0.9", "x-npy"),
+        ("application/json, application/x-npy;q=0.9", "json"),
+        ("application/x-npy;q=0", "json"),
+        ("application/x-npy;q=nan", "json"),
+        ("application/x-npy;q=much", "json"),
+    ],
+)
+def test_a_client_has_what_it_would_rather(gateway: Arrays, accept: str, comes: str) -> None:
+    answer = gateway.get(f"/array/{gateway.store([1, 2])}", headers={"accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, f"application/{comes}")
+
+
 def test_a_repeated_request_stores_once(gateway: Arrays) -> None:
     key = {"idempotency-key": "once"}
     first = gateway.upload(saved([1]), headers=key)

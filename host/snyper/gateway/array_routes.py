@@ -36,6 +36,7 @@ from snyper.gateway.stored_arrays import (
 from snyper.gateway.work_routes import key_reused
 
 NPY = "application/x-npy"
+JSON = "application/json"
 _MB = 1_000_000
 _PIECE_BYTES = 131_072
 _MAX_FIELDS = 20  # of a query
@@ -132,7 +133,7 @@ class _ArrayRoutes:
                 page = partial(self._stored.page, _count(query, "after", -1))
             await exchange.answer_json(await asyncio.to_thread(page, limit, with_previews))
             return
-        await exchange.stream(self._all(), "application/json")
+        await exchange.stream(self._all(), JSON)
 
     def _all(self) -> Iterator[bytes]:
         """Yield the JSON of the whole list, which has at its end how many it has: more may come meanwhile."""
@@ -170,7 +171,7 @@ def _no_file(detail: str) -> dict[str, object]:
 async def _send_json(exchange: Exchange, head: Head, file: BinaryIO, selection: Selection) -> None:
     numbers = pieces(file, head, selection, encoding.PIECE_BYTES)
     parts = encoding.as_object(numbers, selection.shape, head.type)
-    await exchange.stream(parts, "application/json")
+    await exchange.stream(parts, JSON)
 
 
 async def _send_npy(exchange: Exchange, entry: Entry, file: BinaryIO, selection: Selection) -> None:
@@ -184,8 +185,21 @@ def _wants_npy(exchange: Exchange, query: dict[str, str]) -> bool:
         if query["format"] not in ("npy", "json"):
             raise Refusal(HTTPStatus.BAD_REQUEST, "format is npy or json")
         return query["format"] == "npy"
-    accepted = [one.partition(";")[0].strip().lower() for one in exchange.header("accept").split(",")]
-    return NPY in accepted
+    accept = exchange.header("accept")
+    return _quality(accept, NPY) > 0 and _quality(accept, NPY) >= _quality(accept, JSON)
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """Return how much a client wants that very type, from 0 to 1 (RFC 9110, 12.4.2)."""
+    for one in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in one.split(";"))
+        if name == media_type:
+            given = [part[2:] for part in parameters if part.startswith("q=")]
+            try:
+                return float(given[0]) if given else 1.0
+            except ValueError:
+                return 0.0
+    return 0.0
 
 
 def _query(exchange: Exchange) -> dict[str, str]:
