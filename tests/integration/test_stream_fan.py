@@ -232,6 +232,45 @@ async def test_a_source_whose_network_is_cut_goes_on_in_its_epoch() -> None:
         assert (tally.received, tally.lost) == (600, 55)
 
 
+async def test_what_is_kept_is_read_though_its_source_is_away() -> None:
+    async with stream_hub() as hub, console(hub.port) as client:
+        async with source_of(hub.port) as device, counter_of(device) as counter, tally_of(client) as tally:
+            for sent in (40, 100):
+                await counter.send(sent - counter.stream.seq)
+                await tally.until(sent)
+            epoch = counter.stream.epoch
+        await until(lambda: hub.router.registry.named["lab1"].link is None, "the hub should see it go")
+        reader = client.read_stream("lab1/count", from_seq=40, epoch=epoch, wait=True)
+        blocks = aiter(reader)
+        [block] = await take(blocks, 1)
+        assert (block.seq, len(block.samples), block.lost, reader.evicted) == (40, 60, 0, 0)
+        coming = asyncio.create_task(anext(blocks))
+        await until(lambda: reader.is_gone, "that it is gone should be said")
+        async with source_of(hub.port) as device, counter_of(device) as counter:
+            await until(lambda: counter.stream.is_read, "it should be read when it is back")
+            await counter.send(10)
+            block = await coming
+            assert (block.epoch, block.seq, block.lost) == (counter.stream.epoch, 0, 0)
+
+
+async def test_a_sample_larger_than_a_subscriber_takes_ends_his_reading_alone() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        tally_of(client) as tally,
+        peer_of(hub.port) as peer,
+    ):
+        await _register_console(peer)
+        await counter.send(10)
+        await tally.until(10)
+        await peer.send(read_line(max_block_bytes=3, history_ms=60_000))
+        assert (await peer.expect("error", id=2))["data"]["code"] == "unsupported"
+        await counter.send(10)
+        await tally.until(20)
+
+
 async def test_the_hub_says_what_there_is() -> None:
     async with stream_hub() as hub, source_of(hub.port) as device, console(hub.port) as client:
         async with (

@@ -75,6 +75,7 @@ class Subscriber:
         self.from_seq = integer_field(data, "from_seq", -1, 0, MAX_INTEGER) if "from_seq" in data else None
         self.from_epoch = text_field(data, "epoch", "")
         self.history_ms = integer_field(data, "history_ms", 0, 0, MAX_DURATION_MS)
+        self.wants_past = self.from_seq is not None or self.history_ms > 0
         self.max_bytes = integer_field(data, "max_queued_bytes", MAX_INTEGER, 0, MAX_INTEGER)
         duration_ms = integer_field(data, "duration_ms", 0, 0, MAX_DURATION_MS)
         self.until_s = time.monotonic() + duration_ms / 1000 if duration_ms else float("inf")
@@ -376,6 +377,8 @@ class StreamFan:
     def _on_gone(self, stream: Stream) -> None:
         stream.is_gone = True
         for subscriber in stream.subscribers:
+            if subscriber.epoch is None and subscriber.wants_past and stream.blocks.size:
+                stream.place(subscriber)
             self._make_ready(subscriber)
 
     def _on_begun(self, stream: Stream, message: SocketMessage) -> None:
@@ -384,13 +387,8 @@ class StreamFan:
         if all(subscriber.epoch is None for subscriber in stream.subscribers):
             stream.epoch.next_seq = max(seq, stream.epoch.next_seq)  # what nobody wanted is not lost
         stream.is_gone, stream.has_begun = False, True
-        for subscriber in list(stream.subscribers):
+        for subscriber in stream.subscribers:
             if subscriber.epoch is None:
-                limit = subscriber.max_block_bytes
-                if stream.epoch.sample_bytes > limit:
-                    why = f"a sample has {stream.epoch.sample_bytes} bytes, and you take {limit}"
-                    self._end(subscriber, "", ProtocolError(ErrorCode.UNSUPPORTED, why))
-                    continue
                 stream.place(subscriber)
                 if subscriber.at == stream.blocks.end:
                     subscriber.next_seq = max(seq, subscriber.next_seq)
@@ -542,6 +540,11 @@ class StreamFan:
     def _tell_epoch(self, subscriber: Subscriber) -> int:
         epoch = subscriber.epoch
         assert epoch is not None
+        limit = subscriber.max_block_bytes
+        if epoch.sample_bytes > limit:
+            why = f"a sample has {epoch.sample_bytes} bytes, and you take {limit}"
+            self._end(subscriber, "", ProtocolError(ErrorCode.UNSUPPORTED, why))
+            return 1
         data = {
             "stream": subscriber.stream.name,
             **epoch.spec,
