@@ -79,6 +79,7 @@ def test_what_field_clients_send() -> None:
     assert (found.picture, found.is_annotated) == ("aGVsbG8=", False)
     assert found.details["aicamera_id"] == 3
     assert found.details["vehicle_detections"] == [{"confidence": None}]
+    assert found.warnings == ("a number is infinite, too large or none: null is kept for it",)
 
 
 @pytest.mark.parametrize(

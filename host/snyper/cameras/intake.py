@@ -5,7 +5,7 @@ is, with a warning where something is lost.
 """
 
 import json
-import math
+import sys
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +24,8 @@ _TAKEN = {
     *("type", "camera_id", "checkpoint_id", "timestamp", "detection_id", "vehicles_count", "plates_count"),
     *("ocr_results", "cropped_plates", *_PICTURES),
 }
+
+_NO_NUMBER = "a number is infinite, too large or none: null is kept for it"
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -58,7 +60,7 @@ def detection_of(body: object) -> Detection:
         vehicles_count=_count(fields, "vehicles_count", "vehicle_detections", warnings),
         plates_count=_count(fields, "plates_count", "plate_detections", warnings),
         ocr_results=plates,
-        details=_details({name: value for name, value in fields.items() if name not in _TAKEN}),
+        details=_details({name: value for name, value in fields.items() if name not in _TAKEN}, warnings),
         picture=picture or None,
         is_annotated=name == "annotated_image",
         cropped_plates=_crops(crops, warnings),
@@ -83,7 +85,7 @@ def health_of(body: object) -> Health:
         status=status,
         message=_storable("" if message is None else str(message))[:_MAX_MESSAGE_CHARS],
         details=_details(
-            details if isinstance(details, Mapping) else {} if details is None else {"value": details}
+            details if isinstance(details, Mapping) else {} if details is None else {"value": details}, []
         ),
         health_id=None if health_id in (None, "") else _name("health_id", health_id),
     )
@@ -196,30 +198,34 @@ def _crops(value: object, warnings: list[str]) -> tuple[str | bytes, ...]:
     return tuple(one for one in value[:MAX_PLATES] if isinstance(one, str | bytes) and one)
 
 
-def _details(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _details(fields: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
     """Return fields as JSON that every database and browser takes. Raises Malformed."""
-    cleaned = _cleaned(fields, MAX_DEPTH)
+    cleaned = _cleaned(fields, MAX_DEPTH, warnings)
     assert isinstance(cleaned, dict)
     if len(_encode(cleaned)) > MAX_DETAILS_CHARS:
         raise Malformed(f"the body has more than {MAX_DETAILS_CHARS:,} characters beside its pictures")
     return cleaned
 
 
-def _cleaned(value: object, depth: int) -> object:
+def _cleaned(value: object, depth: int, warnings: list[str]) -> object:
     if depth == 0:
         raise Malformed(f"the body is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str):
         return _storable(value)
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return value if abs(value) < 2**63 else float(value) if abs(value) < 2**1000 else None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    if isinstance(value, int | float):
+        if abs(value) <= sys.float_info.max:  # NaN is not
+            return float(value)
+        if _NO_NUMBER not in warnings:
+            warnings.append(_NO_NUMBER)
+        return None
     if isinstance(value, list | tuple):
-        return [_cleaned(one, depth - 1) for one in value]
+        return [_cleaned(one, depth - 1, warnings) for one in value]
     if isinstance(value, Mapping):
-        return {_storable(str(name)): _cleaned(one, depth - 1) for name, one in value.items()}
+        return {_storable(str(name)): _cleaned(one, depth - 1, warnings) for name, one in value.items()}
     raise Malformed("the body has bytes where none are expected")
 
 

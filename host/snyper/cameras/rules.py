@@ -20,6 +20,7 @@ from typing import Any
 from snyper.cameras.grants import check_is_one
 from snyper.cameras.records import MAX_NAME_CHARS, Detection
 from snyper.cameras.tables import check_known, read_tables
+from snyper.shared.vocabulary import MAX_WHY_CHARS
 
 CEASE_FIRE = "cease_fire"
 MAX_AGE_S = 2.0
@@ -144,14 +145,11 @@ def _rule(number: int, given: object) -> Rule:
         raise ValueError(f'{where} has no when, such as when = {{class = "person", camera = "lane"}}')
     if "silent" in when:
         check_known(when, {"silent"}, f"{where}, about who is silent,")
-        silent = _text(when, "silent", where)
-        check_is_one(silent, f"silent of {where}")
+        silent = _camera(when, "silent", where)
         return Rule(_name(given, f"{silent} is silent", where), silent=silent)
     check_known(when, {"class", "camera", "min_confidence", "for_frames", "max_age"}, where)
     class_name = _text(when, "class", where)
-    camera = _text(when, "camera", where) if "camera" in when else None
-    if camera is not None:
-        check_is_one(camera, f"camera of {where}")
+    camera = _camera(when, "camera", where) if "camera" in when else None
     seen = f"{class_name} at {camera}" if camera else class_name
     return Rule(
         _name(given, seen, where),
@@ -159,24 +157,34 @@ def _rule(number: int, given: object) -> Rule:
         camera,
         _number(when, "min_confidence", 0.0, 1.0, where),
         int(_number(when, "for_frames", 1, _MAX_FRAMES, where, is_whole=True)),
-        _number(when, "max_age", MAX_AGE_S, _MAX_AGE_S, where),
+        _max_age_s(when, where),
     )
 
 
 def _name(given: Mapping[str, Any], default: str, where: str) -> str:
-    return _text(given, "name", where) if "name" in given else default
+    return _text(given, "name", where, MAX_WHY_CHARS) if "name" in given else default
 
 
-def _text(given: Mapping[str, Any], field: str, where: str) -> str:
+def _camera(given: Mapping[str, Any], field: str, where: str) -> str:
+    camera_id = _text(given, field, where)
+    check_is_one(camera_id, f"{field} of {where}")
+    if camera_id != camera_id.strip():
+        raise ValueError(f"{field} of {where} has blanks around it, {camera_id!r}: leave them out")
+    return camera_id
+
+
+def _text(given: Mapping[str, Any], field: str, where: str, most: int = MAX_NAME_CHARS) -> str:
     value = given.get(field)
-    if (
-        not isinstance(value, str)
-        or len(value) > MAX_NAME_CHARS
-        or not value.strip()
-        or not value.isprintable()
-    ):
-        raise ValueError(f"{field} of {where} is a text of 1 to {MAX_NAME_CHARS} characters")
+    if not isinstance(value, str) or len(value) > most or not value.strip() or not value.isprintable():
+        raise ValueError(f"{field} of {where} is a text of 1 to {most} characters")
     return value
+
+
+def _max_age_s(when: Mapping[str, Any], where: str) -> float:
+    max_age_s = _number(when, "max_age", MAX_AGE_S, _MAX_AGE_S, where)
+    if not max_age_s:
+        raise ValueError(f"max_age of {where} is more than 0: no capture is that new")
+    return max_age_s
 
 
 def _number(
