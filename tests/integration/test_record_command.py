@@ -87,7 +87,7 @@ async def test_a_stream_is_recorded_shown_and_exported(tmp_path: Path) -> None:
     assert "mark door opened" in output
     for name in ("out.npy", "out.csv", "out.zarr"):
         status, _, error = await run_snyper("recordings", "export", str(folder), str(tmp_path / name))
-        assert (status, "1,500 samples" in error) == (0, True), error
+        assert (status, "1,500 samples, 0 missing" in error) == (0, True), error
     assert (numpy.load(tmp_path / "out.npy") == numpy.arange(1_500)).all()
     with (tmp_path / "out.csv").open(newline="") as file:
         assert [row["number"] for row in csv.DictReader(file)] == [str(number) for number in range(1_500)]
@@ -296,6 +296,8 @@ async def test_a_hub_that_starts_again_leaves_a_gap_with_numbers(tmp_path: Path)
         assert (epoch.first, epoch.end, epoch.samples + missing) == (0, sent, sent)
         for run in opened.read(0, sent):
             assert (run.samples == numpy.arange(run.first, run.first + len(run.samples))).all()
+    status, _, error = await run_snyper("recordings", "export", str(folder), str(tmp_path / "out.npy"))
+    assert (status, f"{epoch.samples:,} samples, {missing:,} missing" in error) == (0, True), error
 
 
 def _has_stored(recorder: Recorder, samples: int) -> bool:
