@@ -225,6 +225,7 @@ async def test_what_was_recorded_and_what_came_are_one_line(
         await send(counter, 100)
         await until(lambda: recorders.running[NAME].recorder is not None, "it should be recorded")
         for count in range(signal.next + 1, signal.next + 6):
+            counter.stream.mark(f"block {count}", BEGAN_US + counter.stream.seq * 1_000)
             await send(counter, 100)
             await came(feed, signal, count)
         recording = await recorders.end(NAME)
@@ -242,6 +243,7 @@ async def test_what_was_recorded_and_what_came_are_one_line(
             assert min(low for [low] in said["low"]) < 400  # the first that is kept
             assert max(high for [high] in said["high"]) == 599
             assert [row[0] for row in said["broken"]] == [1] + [0] * (len(said["broken"]) - 1)
+            assert [name for _, name in said["marks"]] == [f"block {count - 4 + at}" for at in range(5)]
             first = min(low for [low] in said["low"])
             if span_us == 100_000_000:  # mean and deviation are of each sample once, though most are in both
                 every = numpy.arange(first, 600)
@@ -303,6 +305,10 @@ async def test_many_channels_and_numbers_that_have_no_place_on_an_axis() -> None
         assert said["low"] == said["high"] == [[None, None, None, *[0.0] * 5]]
         assert [name for _, name in said["marks"]] == ["door opened"]
         assert said["broken"] == [[0, 1, 1, *[0] * 5]]
+        lines.begin_anew()  # as when mean and deviation are asked for
+        again = lines.news(is_rolling=False)
+        assert again is not None
+        assert again["marks"] == said["marks"]
 
 
 async def test_no_more_streams_are_read_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:

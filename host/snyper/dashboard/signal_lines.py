@@ -14,7 +14,7 @@ from snyper.system import steady
 from snyper.system.text import one_line
 
 MIN_COLUMNS, MAX_COLUMNS = 50, 2_000
-MOST_MARKS = 100  # in one frame
+MOST_MARKS = 100  # the last
 TURN_S = 0.005  # for the blocks of one signal, before whatever else waits
 ROLLING = 20  # a plot is so many times as long as what its mean and deviation are of
 MAX_VALUE = 1e300  # of what is drawn: an axis ends beyond it
@@ -59,7 +59,8 @@ class SignalLines:
         self._from = 0  # the column that is sent first
         self._is_whole = True  # the browser has nothing of it
         self._is_news = view.end_us is not None
-        self._marks: list[tuple[int, str]] = []  # that are not sent yet
+        self._marks: set[tuple[int, str]] = set()
+        self._has_new_marks = False
         self.newest_us: int | None = None  # just after the last sample
 
     async def take(self) -> None:
@@ -105,6 +106,7 @@ class SignalLines:
         is_new = self._live is None or spec != self._spec or self._live.is_of_another_clock(block)
         if is_new:
             if self._spec is not None:
+                self._marks.clear()
                 self._past = None  # which is of other channels, or by another clock
             self._live, self._spec = self._empty(spec), spec
             self._live_us = block.at_us
@@ -113,7 +115,7 @@ class SignalLines:
         if is_new:
             self._fill(self._live)
         self.newest_us = int(_times_us(spec, block)[-1]) + 1
-        self._marks += [(mark.at_us, _short(mark.name)) for mark in block.marks]
+        self._put_marks([(mark.at_us, mark.name) for mark in block.marks])
         self._from = min(self._from, block.at_us // self._width_us)  # by jitter before the last one's end
         self._is_news = True
 
@@ -135,10 +137,17 @@ class SignalLines:
         if past is None or (self._spec is not None and self._spec.shape != past.spec.shape):
             return
         self._past = past
-        self._marks = [(at_us, _short(name)) for at_us, name in past.marks] + self._marks
+        self._put_marks(past.marks)
         if self._live is None:
             self._live = self._empty(past.spec)
         self._fill(self._live)
+
+    def _put_marks(self, marks: list[tuple[int, str]]) -> None:
+        """Take marks, which may come both live and from a recording."""
+        if marks:
+            self._marks.update((at_us, _short(name)) for at_us, name in marks)
+            self._marks = set(sorted(self._marks)[-MOST_MARKS:])
+            self._has_new_marks = True
 
     def begin_anew(self) -> None:
         """Have the browser sent all of it next time."""
@@ -161,8 +170,9 @@ class SignalLines:
             "high": _values(found.high),
             "broken": found.is_broken.astype("u1").tolist(),
         }
-        if self._marks:
-            said["marks"], self._marks = self._marks[-MOST_MARKS:], []
+        if self._has_new_marks or self._is_whole:
+            said["marks"] = sorted(self._marks)
+        self._has_new_marks = False
         if is_rolling:
             said |= {"mean": _values(found.mean), "deviation": _values(found.deviation)}
         if self._is_whole:

@@ -1,6 +1,6 @@
 // Live plots of streams. What is drawn is acknowledged with the screen's own frame, which a hidden tab does not get.
 const LEFT = 52, RIGHT = 12, TOP = 10, BOTTOM = 24;  // around the lines, in px
-const TRACES = 8, MARKS = 100;
+const TRACES = 8;
 const SETTLED_MS = 200;  // after which a window that changes has its size
 const isNarrow = matchMedia("(max-width: 40rem)");
 
@@ -38,9 +38,8 @@ const Plot = {
         this.about = news.whole;
         this.cameAt_ms = performance.now();
         this.rows = [];
-        this.marks = [];
       }
-      if (news.marks) this.marks.push(...news.marks);
+      if (news.marks) this.marks = news.marks;  // all that there are
       if (!this.about || !news.numbers.length) return;
       const first = news.numbers[0];
       while (this.rows.length && this.rows[this.rows.length - 1].number >= first) this.rows.pop();
@@ -52,7 +51,7 @@ const Plot = {
       let gone = 0;
       while (this.rows[gone].number <= oldest) gone++;
       this.rows.splice(0, gone);
-      this.marks = this.marks.filter(([at_us]) => at_us >= oldest * this.about.width_us).slice(-MARKS);
+      this.marks = this.marks.filter(([at_us]) => at_us >= oldest * this.about.width_us);
     },
     isEmpty() {
       return !this.about || (!this.rows.length && this.view.to_us === null);
