@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from snyper.gateway.camera_requests import most_of
 from tests.integration.camera_bodies import png
 from tests.integration.cameras_harness import DETECTION, CameraGateway, with_database, without
 from tests.integration.harness import DEADLINE_S, until
@@ -48,6 +49,13 @@ def picture(shade: int, size: int = 8) -> str:
 
 def table_of(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("", None), ("0", None), ("-1", None), ("1", 1), ("5000", 5_000)]
+)
+def test_an_export_has_as_many_as_are_asked_for(limit: str, most: int | None) -> None:
+    assert most_of(limit) == most
 
 
 def test_a_table_is_safe_in_spreadsheets(gateway: CameraGateway) -> None:

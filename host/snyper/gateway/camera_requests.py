@@ -13,6 +13,7 @@ from snyper.gateway.places import overloaded
 
 _DEFAULT_LIMIT = 20
 _MAX_LIMIT = 1_000
+_MAX_DIGITS = 18
 _MAX_FIELDS = 20  # of a query
 _MAX_CURSOR = 2**63
 _BLANK_FOR_PLUS = re.compile(r"([T ]\d\d[\d:.,]*) (?=\d\d:?\d\d$)")  # that was not escaped in a query
@@ -70,16 +71,24 @@ def record_query(fields: dict[str, str], zone: tzinfo) -> RecordQuery:
 
 
 def limit_of(text: str) -> int:
-    """Return how many are asked for, as existing servers read it: 0 is as many as there may be. Raises
-    Malformed.
+    """Return how many are asked for: as many as there may be for 0 and below, as existing servers read it.
+    Raises Malformed.
     """
-    if not text:
-        return _DEFAULT_LIMIT
+    number = _number_of(text) if text else _DEFAULT_LIMIT
+    return min(number, _MAX_LIMIT) if number > 0 else _MAX_LIMIT
+
+
+def most_of(text: str) -> int | None:
+    """Return how many are asked for where there may be any number, None for all. Raises Malformed."""
+    number = _number_of(text) if text else 0
+    return number if number > 0 else None
+
+
+def _number_of(text: str) -> int:
     try:
-        number = int(text[:20])
+        return int(text[:_MAX_DIGITS])
     except ValueError:
         raise Malformed("limit is how many: a number") from None
-    return min(number, _MAX_LIMIT) if number > 0 else _MAX_LIMIT
 
 
 def time_of(fields: dict[str, str], name: str, zone: tzinfo) -> float | None:

@@ -16,7 +16,7 @@ from snyper.cameras.times import iso
 from snyper.device.serving.exchange import Exchange, HungUp, Refusal
 from snyper.gateway import camera_bodies as bodies
 from snyper.gateway.app import Gateway
-from snyper.gateway.camera_requests import fields_of, record_query, shaped
+from snyper.gateway.camera_requests import fields_of, most_of, record_query, shaped
 from snyper.gateway.places import Places
 
 _PAGE = 100  # read at once
@@ -94,7 +94,7 @@ class RecordRoutes:
         if kind not in _EXPORTED or "before" in fields:
             raise Malformed("format is csv or zip, and there is no before: all is exported, from after on")
         query = replace(record_query(fields, self._cameras.zone), among=among)
-        most = query.limit if fields.get("limit") else None
+        most = most_of(fields.get("limit", ""))
         async with self._exports.one(exchange.address):
             entry = entry_of(EXPORT, exchange.principal, query)
             entry = replace(entry, what={**entry.what, "format": kind})
