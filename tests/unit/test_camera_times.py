@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from snyper.cameras.still import SAME_PICTURES, StillPictures
-from snyper.cameras.times import bound_of, day_bounds, day_of, hour_of, iso, seconds_of, zone_named
+from snyper.cameras.times import bound_of, day_bounds, day_of, hour_of, iso, seconds_of, why_none, zone_named
 from snyper.cameras.zones import Zones
 
 BANGKOK, BERLIN = ZoneInfo("Asia/Bangkok"), ZoneInfo("Europe/Berlin")
@@ -34,6 +34,23 @@ TEN_S = datetime(2024, 12, 19, 10, tzinfo=UTC).timestamp()
 )
 def test_a_stamp_means_this(stamp: str, expected: float | None) -> None:
     assert seconds_of(stamp, BANGKOK) == expected
+
+
+@pytest.mark.parametrize(
+    ("stamp", "why"),
+    [
+        ("yesterday", "is no ISO 8601"),
+        ("2024-12-19T10:00:00Z" + " " * 64, "is no ISO 8601"),
+        ("2024-02-30T00:00:00Z", "is no ISO 8601"),
+        ("0001-01-01T00:00:00+14:00", "is before 1970"),
+        ("1969-12-31T23:59:59Z", "is before 1970"),
+        ("1970-01-01T00:00:00+07:00", "is before 1970"),
+        ("9999-12-31T23:59:59Z", "is at the end of the calendar, in 9999"),
+        ("9999-12-31T23:59:59-23:59", "is at the end of the calendar, in 9999"),
+    ],
+)
+def test_a_stamp_that_means_nothing_says_why(stamp: str, why: str) -> None:
+    assert (seconds_of(stamp, UTC), why_none(stamp)) == (None, why)
 
 
 @pytest.mark.parametrize(

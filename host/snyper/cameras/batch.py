@@ -16,7 +16,7 @@ from snyper.cameras.pictures import NewPicture
 from snyper.cameras.plates import MAX_PLATE_CHARS, fold, fold_alike
 from snyper.cameras.recent import RecentBodies
 from snyper.cameras.records import Accepted, Detection, Health, Malformed, Picture, Registration
-from snyper.cameras.times import day_of, hour_of, seconds_of
+from snyper.cameras.times import day_of, hour_of, seconds_of, why_none
 from snyper.cameras.zones import Zones
 
 Item = Registration | Detection | Health
@@ -179,7 +179,7 @@ class Batch:
         self._next("kept")
         captured_s = seconds_of(item.timestamp, self._zones.of(item.camera_id))
         if captured_s is None:
-            warnings.append("timestamp is no ISO 8601 from 1970 on: the time at which it came stands for it")
+            warnings.append(f"timestamp {why_none(item.timestamp)}: the time at which it came stands for it")
         elif captured_s > one.received_s + MAX_SKEW_S:
             warnings.append("timestamp is in the future: it is sorted by the time at which it came")
         is_usable = captured_s is not None and captured_s <= one.received_s + MAX_SKEW_S

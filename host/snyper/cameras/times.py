@@ -24,6 +24,17 @@ def seconds_of(stamp: str, zone: tzinfo) -> float | None:
     return seconds if seconds is not None and _EARLIEST_S <= seconds < _LATEST_S else None
 
 
+def why_none(stamp: str) -> str:
+    """Say why a stamp means nothing to `seconds_of`."""
+    try:
+        year = datetime.fromisoformat(stamp.strip()).year if len(stamp) <= MAX_STAMP_CHARS else None
+    except ValueError:
+        year = None
+    if year is None:
+        return "is no ISO 8601"
+    return "is before 1970" if year <= 1970 else "is at the end of the calendar, in 9999"
+
+
 def bound_of(stamp: str, zone: tzinfo) -> float | None:
     """Return the end of a span of time that a stamp means, as `seconds_of` does; of one before 1970, or of
     the end of 9999, the nearest that a stamp may be.
