@@ -150,7 +150,7 @@ def test_workers_and_their_queue(desk: Watched, hub: HubProcess, tmp_path: Path)
 
 
 def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
-    desk: Watched, hub: HubProcess
+    desk: Watched, hub: HubProcess, tmp_path: Path
 ) -> None:
     host, _, port = hub.address.rpartition(":")
     mute = []
@@ -168,6 +168,7 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
     well = Server(hub=hub.address, name="well", statistics=asked.release)
     for server in (liar, boaster, talker, secret, well):
         server.run(threaded=True)
+    signal = Process(tmp_path, "simulate-signal", "--hub", hub.address, "--name", "signal")
     page = open_page(desk)
     try:
         expect(fact(page, "well", "Calls")).to_have_text("0")
@@ -175,6 +176,8 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
         expect(panel(page, "talker")).to_contain_text("the answer is larger than is taken here")
         expect(panel(page, "boaster").locator("td").first).to_contain_text("<img src=x")
         expect(panel(page, "vault")).to_contain_text("secret")
+        expect(panel(page, "signal").locator(".hint")).to_have_text("It serves no calls")
+        expect(panel(page, "signal").locator(".problem")).to_have_count(0)
         expect(panel(page, "mute0")).to_contain_text("It does not answer within 2 s")
         expect(panel(page, "mute0").locator(".subtitle")).to_contain_text("<img src=x")
         assert page.evaluate("window.harmed ?? null") is None
@@ -198,4 +201,5 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
             server.close()
         for sock in mute:
             sock.close()
+        signal.end()
     desk.is_fine()

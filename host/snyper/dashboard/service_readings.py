@@ -70,7 +70,9 @@ class Workers:
 
 @dataclass
 class ServiceReading:
-    """A service, and what it said last of its work. `problem` says why it said nothing this time."""
+    """A service, and what it said last of its work. `problem` says why it said nothing this time; what serves
+    no calls, such as a camera, has nothing to say.
+    """
 
     info: ServiceInfo
     functions: dict[str, FunctionFigures] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class ServiceReading:
     running: int = 0
     waiting: int = 0
     problem: str = ""
+    serves_calls: bool = True
     is_read: bool = False
     due_s: float = 0.0
     client: AsyncClient | None = None  # while it is connected
@@ -224,11 +227,13 @@ class ServiceReadings:
                     service.client = AsyncClient(hub=self._address, name=name)
                     limit_answers(service.client, MOST_ANSWER_BYTES)
                 await service.read(service.client)
-            service.problem = ""
+            service.problem, service.serves_calls = "", True
         except TimeoutError:
             service.problem = f"It does not answer within {ANSWER_S:.0f} s"
         except Refused as error:
-            service.problem = f"It does not say what it does: {self._said(error, name)}"
+            service.serves_calls = error.code != ErrorCode.UNKNOWN_TYPE
+            said = self._said(error, name)
+            service.problem = f"It does not say what it does: {said}" if service.serves_calls else ""
         except (CallError, OSError, ProtocolError) as error:
             service.problem = f"It cannot be asked: {self._said(error, name)}"
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -236,7 +241,7 @@ class ServiceReadings:
             service.problem = "What it says of its work has no sense"
         finally:
             open_count = sum(one.client is not None for one in self.found.values())
-            stays = not service.problem and open_count <= MOST_OPEN
+            stays = service.serves_calls and not service.problem and open_count <= MOST_OPEN
             service.due_s = steady.now_s() + (READ_S if stays else AGAIN_S)
             self._reading.pop(name, None)
             if not stays:

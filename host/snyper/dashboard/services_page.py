@@ -157,7 +157,9 @@ def face_of(service: ServiceReading, online: bool) -> Face:
         problem=service.problem if is_here else "",
         facts=facts_of(service, is_here) if service.is_read else (),
         functions=tuple(_row(name, one) for name, one in functions[:MOST_ROWS]),
-        cut=widgets.shown_of(min(MOST_ROWS, len(functions)), len(functions), "function"),
+        cut=widgets.shown_of(min(MOST_ROWS, len(functions)), len(functions), "function")
+        if service.serves_calls
+        else "It serves no calls",
         latest=tuple(
             (
                 call.name,

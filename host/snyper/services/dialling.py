@@ -55,7 +55,7 @@ class Dialling:
             raise Unreachable(self._where, f"no computer is known by that name ({error.strerror})") from None
         if isinstance(error, ProtocolError):
             if error.code != ErrorCode.DISCONNECTED:
-                raise Refused(f"{self._where}: {one_line(error.message)}") from None
+                raise Refused(f"{self._where}: {one_line(error.message)}", error.code) from None
             self.why = one_line(error.message)
         elif not (isinstance(error, TimeoutError) and self._tries):  # what came before says more
             self.why = getattr(error, "strerror", None) or str(error) or type(error).__name__

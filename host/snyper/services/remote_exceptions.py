@@ -59,11 +59,14 @@ class Unreachable(CallError):
 
 
 class Refused(CallError):
-    """The server does not let this client in, or not do this; `why` says what to do."""
+    """The server does not let this client in, or not do this; `why` says what to do. `code` is that of the
+    protocol's error, "" where it was none.
+    """
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, code: str = "") -> None:
         super().__init__(why)
         self.why = why
+        self.code = code
 
 
 class Incompatible(CallError):

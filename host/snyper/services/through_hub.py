@@ -97,7 +97,7 @@ class ThroughHub:
             return ProtocolError(ErrorCode.DISCONNECTED, error.message)
         if error.code == ErrorCode.UNKNOWN_TYPE:
             why = f"{self._name} serves no calls, or {self._hub} is no hub: address= and port= are a server's"
-            return ProtocolError(ErrorCode.UNSUPPORTED, why)
+            return ProtocolError(ErrorCode.UNKNOWN_TYPE, why)
         return error
 
 
