@@ -124,6 +124,28 @@ def test_what_comes_is_seen_at_once_and_who_is_gone_turns_grey(page: Page, gatew
     expect(large).to_have_count(0)
 
 
+def test_a_high_picture_has_words_as_large_as_a_wide_one(page: Page, gateway: CameraGateway) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (200, 400)).save(file, "PNG")
+    seen = [{"bbox": [50, 100, 150, 300], "confidence": 0.9, "class": "car"}]
+    shots = {"wide": picture(10), "high": base64.b64encode(file.getvalue()).decode()}
+    sizes = {}
+    for name, shot in shots.items():
+        send(gateway, detection(name, "A" * 128, original_image=shot, vehicle_detections=seen))
+        tile(page, name).get_by_role("button", name="Enlarge").click()
+        words = page.get_by_role("dialog").locator("svg text")
+        expect(words).to_have_text("car 90 %")
+        sizes[name] = words.evaluate("(it) => it.getBoundingClientRect().height")
+        page.keyboard.press("Escape")
+    assert sizes["high"] == pytest.approx(sizes["wide"], rel=0.2)
+    # However long a neighbour's plate is, records begin at the top of their row, and end soon.
+    send(gateway, detection("wide", "B 1", original_image=picture(10)))
+    expect(found(page).filter(has_text="B 1")).to_have_count(1)
+    tops = found(page).locator(".shot").evaluate_all("(all) => all.map((it) => it.getBoundingClientRect().y)")
+    assert tops[0] == pytest.approx(tops[1], abs=1)
+    assert found(page).nth(1).locator("strong").evaluate("(it) => it.getBoundingClientRect().height") < 60
+
+
 def test_records_are_found_enlarged_protected_and_taken_away(
     page: Page, gateway: CameraGateway, tmp_path: Path
 ) -> None:

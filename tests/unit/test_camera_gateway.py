@@ -114,3 +114,8 @@ def test_a_rule_in_words() -> None:
     }
     assert faces.rule_words({"when": when}) == "class person, min confidence 0.6, for frames 3"
     assert faces.rule_words({"when": "no"}) == ""
+
+
+@pytest.mark.parametrize(("times", "words"), [(1_000, ", 1,000 times"), (1, ""), (None, ""), ("2", "")])
+def test_how_often_a_rule_was_not_applied(times: object, words: str) -> None:
+    assert faces.times_words({"times": times}) == words

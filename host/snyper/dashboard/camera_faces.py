@@ -215,6 +215,12 @@ def counts(buckets: object) -> dict[str, list[tuple[float, int]]]:
     }
 
 
+def times_words(said: Mapping[str, Any]) -> str:
+    """Return how often something happened, where that is more than once."""
+    times = count(said.get("times"))
+    return f", {times:,} times" if times > 1 else ""
+
+
 def rule_words(said: Mapping[str, Any]) -> str:
     """Return in words when a rule applies, as its file says it."""
     when = said.get("when")

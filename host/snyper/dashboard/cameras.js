@@ -33,7 +33,9 @@ const Shot = {
       return this.one.size || this.natural;
     },
     letter() {
-      return this.size[0] / (isNarrow.matches ? 24 : 45);
+      // As wide as it is shown: a high picture has room at its sides.
+      const [width, height] = this.size;
+      return isNarrow.matches ? Math.max(width, 1.35 * height) / 24 : Math.max(width, 2.4 * height) / 45;
     },
   },
   watch: {

@@ -213,7 +213,7 @@ def rules_of(said: Said) -> Said:
                 "at_s": faces.seconds(one.get("at")),
                 "rule": faces.text(one.get("rule")),
                 "camera": faces.text(one.get("camera_id")),
-                "what": faces.text(one.get("result")) or _then(one),
+                "what": (faces.text(one.get("result")) or _then(one)) + faces.times_words(one),
             }
             for one in said["fired"]
         ],
