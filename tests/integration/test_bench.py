@@ -94,6 +94,10 @@ async def test_cameras_are_measured_beside_a_plain_server() -> None:
     rows = await camera_rows(rounds=1, cameras=20, seconds=1.0, detections=8)
     assert {row.aim for row in rows} >= {"3.0", "2.0", "0.25"}
     assert all(float(row.ratio) > 0 for row in rows if row.ratio)
+    assert [row.what.partition(": ")[2] for row in rows if "eventlet" in row.what][:2] == [
+        "SQLite, Socket.IO, over eventlet",
+        "SQLite, link, over eventlet",
+    ]
 
 
 @needs_linux

@@ -1,5 +1,5 @@
-"""Cameras: detections with pictures, acknowledged once they are on the disk, over a plain server of
-python-socketio that keeps the same promise and commits each by itself; both on a disk that syncs slowly; the
+"""Cameras: detections with pictures, acknowledged once they are on the disk, over plain servers of
+python-socketio that keep the same promise and commit each by itself; on a disk that syncs slowly; the
 same beside a dashboard that does not read; health checks of many cameras.
 
 Servers and senders have all CPUs here, which is what threads that write pictures are for.
@@ -36,6 +36,7 @@ from tools.postgresql import Cluster, find_programs
 
 SENDERS = 32
 DETECTIONS = 200  # a round
+EVENTLET_PART = 5  # which takes a fifth of them: it unmasks a message byte by byte, in Python
 SLOW_SYNC_MS = 5  # that of a consumer's SSD with no capacitor, or an SD card
 PICTURE_BYTES = 200_000
 SPEED_AIM = "3.0"
@@ -96,7 +97,7 @@ async def _detection_rows(
     async with AsyncExitStack() as stack:
         if sync_ms is not None:
             stack.enter_context(slower_syncs(sync_ms))
-        plain = await stack.enter_async_context(_plain())
+        plain = await stack.enter_async_context(_plain("plain_cameras"))
         ours = {"SQLite": await stack.enter_async_context(_ours())}
         postgresql = stack.enter_context(cluster())
         if postgresql is not None:
@@ -105,6 +106,10 @@ async def _detection_rows(
         for name, server in ours.items():
             measures[f"{name}, Socket.IO"] = partial(_round, server, _emit, detections, pictures)
             measures[f"{name}, link"] = partial(_round, server, _tell, detections, pictures)
+        if sync_ms is None:
+            on_eventlet = await stack.enter_async_context(_plain("eventlet_cameras"))
+            few = max(1, detections // EVENTLET_PART)
+            measures["eventlet"] = partial(_round, on_eventlet, _emit, few, pictures)
         for measure in measures.values():  # what is made with the first is no one's
             await measure()
         taken = await alternate(rounds, measures)
@@ -112,14 +117,12 @@ async def _detection_rows(
         fastest_ms = min(min(one.times) for each in taken.values() for one in each)
         assert fastest_ms >= 2 * sync_ms, "a server's syncs are no slower"  # a picture's, then a commit's
     rates = {name: [one.rate for one in each] for name, each in taken.items()}
+    what = f"detections with a {PICTURE_BYTES // 1_000} kB picture of {SENDERS} cameras"
     rows = [
-        row(
-            f"detections with a {PICTURE_BYTES // 1_000} kB picture of {SENDERS} cameras: {name}{disk}",
-            *(rates[name], rates["plain"], "/s", 0),
-            SPEED_AIM,
-        )
+        row(f"{what}: {name}{disk}{over}", rates[name], rates[floor], "/s", 0, SPEED_AIM)
+        for floor, over in (("plain", ""), ("eventlet", ", over eventlet"))
         for name in rates
-        if name != "plain"
+        if floor in rates and "," in name
     ]
     if postgresql is None:
         rows.append(Row(f"the same: PostgreSQL{disk}", "", "PostgreSQL is not installed", ""))
@@ -367,9 +370,9 @@ async def _report(url: str, opening: asyncio.Semaphore, camera: str, at_s: float
 
 
 @asynccontextmanager
-async def _plain() -> AsyncIterator[Server]:
+async def _plain(program: str) -> AsyncIterator[Server]:
     with temporary_directory("snyper-bench-") as folder:
-        async with running(*on_cpython("plain_cameras", folder)) as process:
+        async with running(*on_cpython(program, folder)) as process:
             yield Server(process, f"http://127.0.0.1:{int(await line_of(process))}")
 
 
