@@ -66,7 +66,7 @@ async def test_a_file_and_a_recording(tmp_path: Path) -> None:
     folder = tmp_path / "recording"
     recorded(folder).close()
     status, said, _ = await run_snyper(*PLOT, str(folder), **HERE)
-    assert said.startswith("lab1/accelerometer: 0:00:04 from 2026-12-01 21:00:00 UTC on\n")
+    assert said.startswith("lab1/accelerometer: 4.00 s from 2026-12-01 21:00:00 UTC on\n")
     assert "│ 1 door [31mopened$x$" in said
     status, _, err = await run_snyper(
         *(*PLOT, str(folder), "--begin", "3", "--channel", "0", "--rolling", "0.1"),

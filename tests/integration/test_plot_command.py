@@ -98,7 +98,7 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
             (("lab1/other", "--png", "x.png"), "`snyper stream list` lists them", 1),
             (("lab1/count", *SEEN, "--channel", "1", "--png", "x.png"), "has the channels 0 to 0", 1),
             (("lab1/count", *SEEN, "--png", str(tmp_path)), "Is a directory", 1),
-            (("lab1",), "a stream's name is", 2),
+            (("lab1",), "lab1 is no stream: SOURCE/STREAM", 2),
             (("a b/count",), "is no stream", 2),
             (("lab1/count", "--history", "long"), "is no time", 2),
         ):

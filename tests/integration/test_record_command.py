@@ -215,12 +215,13 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         (("recordings", "info", str(tmp_path / "empty")), "has no recording.json", 1),
         (("recordings", "export", str(tmp_path / "empty"), "a.npy"), "has no recording.json", 1),
         (("arrays", "record", "lab1/a", "lab1/b", "lab1/a", "--folder", str(tmp_path)), "is given twice", 2),
-        (("gateway", "--stream", "lab1"), "name", 2),
+        (("gateway", "--stream", "lab1"), "lab1 is no stream: SOURCE/STREAM", 2),
         (("gateway", "--stream", "/a"), "is no stream", 2),
         (("arrays", "record", "lab1/a", "--history", "long", "--folder", str(tmp_path)), "is no time", 2),
         (("arrays", "record", "lab1/a", "--keep-gb", "inf", "--folder", str(tmp_path)), "is no number", 2),
-        (("arrays", "record", "lab1", "--folder", str(tmp_path), "--hub", "127.0.0.1:1"), "name", 2),
+        (("arrays", "record", "lab1", "--folder", str(tmp_path), "--hub", "127.0.0.1:1"), "is no stream", 2),
         (("arrays", "record", "lab1/a", "--folder", str(tmp_path), "--hub", "127.0.0.1:1"), "no hub at", 3),
+        (("arrays", "upload", "none.npy", "--to", "http://127.0.0.1:1"), "snyper: none.npy: No such file", 1),
         (("arrays", "list", "--to", "127.0.0.1:28000"), "is no http://HOST:PORT", 2),
         (("arrays", "record", "lab1/a", "--folder", str(tmp_path / "file" / "x")), "cannot be recorded", 1),
         (("arrays", "record", "lab1/a", "--folder", "/proc/recordings"), "cannot be recorded into", 1),
@@ -337,6 +338,8 @@ async def test_what_is_waited_for_is_said(tmp_path: Path) -> None:
             await command.says("waiting for lab2/count: no lab2 here yet (there are: lab1/count)")
             await command.says("waiting for lab3/count: lab3 is away")
             assert await command.interrupt() == 0
+        status, _, error = await run_snyper(*arguments, "--duration", "0.1", **variables)
+        assert (status, "nothing has come of lab1/cuont, lab2/count, lab3/count" in error) == (1, True), error
         await stream.close()
 
 

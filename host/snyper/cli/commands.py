@@ -54,7 +54,9 @@ def hub_address(text: str) -> str:
 
 def stream_name(text: str) -> str:
     """Check a stream's name, SOURCE/STREAM, or end the command with wrong usage."""
-    source, _, name = text.partition("/")
+    source, slash, name = text.partition("/")
+    if not slash:
+        raise typer.BadParameter(f"{text} is no stream: SOURCE/STREAM, as `snyper stream list` shows them")
     try:
         checked_name(name)
     except ValueError as error:

@@ -127,6 +127,8 @@ def record(
         fail(f"it cannot be recorded into {shown(folder)}: {error.strerror or error}", EXIT_FAILED)
     finally:
         _tell_end(begun, as_json)
+    if missing := {*streams} - {recorder.name for _, recorder in begun}:
+        fail(f"nothing has come of {', '.join(sorted(missing))}", EXIT_FAILED)
 
 
 def _tell_end(begun: "list[tuple[Path, Recorder]]", as_json: bool) -> None:

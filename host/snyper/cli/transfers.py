@@ -13,6 +13,7 @@ from snyper.device.connection import TIMEOUT_S
 from snyper.device.errors import TransferError
 from snyper.device.jobs import standing
 from snyper.device.outcomes import file_or_json, status_of
+from snyper.system.files import shown
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED
 from snyper.system.streams import print_json
 
@@ -34,6 +35,8 @@ def transferring() -> Iterator[None]:
     except TransferError as error:
         fail(str(error), status_of(error))
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            fail(f"{shown(Path(error.filename))}: {error.strerror}", EXIT_FAILED)
         fail(str(error), EXIT_FAILED)
 
 

@@ -63,7 +63,8 @@ def plot_of_recording(
 
 def _lasting(recording: Recording, begin_us: int, end_us: int) -> str:
     """Return since when, and for how long."""
-    lasts = f"{timedelta(seconds=round((end_us - begin_us) / 1e6, 2 if end_us - begin_us < 10**8 else 0))}"
+    seconds = (end_us - begin_us) / 1e6
+    lasts = f"{seconds:.2f} s" if seconds < 100 else f"{timedelta(seconds=round(seconds))}"
     utc_us = recording.utc_us(begin_us)
     if utc_us is None:
         return lasts
