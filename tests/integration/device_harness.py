@@ -31,7 +31,8 @@ _DEVICE = Path(__file__).resolve().parents[2] / "host" / "snyper" / "device"
 def python_3_7() -> str | None:
     """Find an interpreter of that version on this computer."""
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    named = [shutil.which("python3.7"), *map(str, pyenv.glob("versions/3.7.*/bin/python3.7"))]
+    here = pyenv.glob("versions/3.7.*/bin/python3.7") if os.access(pyenv, os.X_OK) else ()
+    named = [shutil.which("python3.7"), *map(str, here)]
     for name in filter(None, named):
         asked = subprocess.run([name, "-c", "import ssl"], capture_output=True, check=False)
         if asked.returncode == 0:
