@@ -407,6 +407,11 @@ async def test_what_cannot_be_told(tmp_path: Path) -> None:
             await camera.detection(annotated_image=bytes(17 << 20))
         with pytest.raises(TypeError):
             await camera.detection(annotated_image="text")  # type: ignore[arg-type]
+        for no_picture in ({"annotated_image": 5}, {"cropped_plates": b"abc"}, {"ocr_results": "ABC1234"}):
+            with pytest.raises(TypeError):
+                await camera.detection(**no_picture)
+        with pytest.raises(ValueError, match="one picture: annotated_image or original_image"):
+            await camera.detection(annotated_image=b"a", original_image=b"b")
         with pytest.raises(TypeError, match="captured_at is a datetime, not str"):
             await camera.detection(captured_at="2026")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="details is a mapping, not str"):

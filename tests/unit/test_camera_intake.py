@@ -114,3 +114,18 @@ def test_counts_that_are_none_cost_a_warning() -> None:
         found = detection_of({**NAMES, "vehicles_count": count})
         assert (found.vehicles_count, len(found.warnings)) == (0, 1)
     assert detection_of({**NAMES, "vehicle_detections": [1, 2]}).vehicles_count == 2
+
+
+def test_of_two_pictures_it_is_said_which_is_not_kept() -> None:
+    found = detection_of({**NAMES, "annotated_image": "aGVsbG8=", "original_image": "d29ybGQ="})
+    assert (found.picture, found.is_annotated) == ("aGVsbG8=", True)
+    assert found.warnings == ("original_image is not kept: one picture is, and annotated_image came too",)
+    assert not detection_of({**NAMES, "annotated_image": "", "original_image": "d29ybGQ="}).warnings
+
+
+def test_of_plates_that_are_no_pictures_it_is_said() -> None:
+    found = detection_of({**NAMES, "cropped_plates": [None, "", "aGVsbG8=", 5, {"image": "aGVsbG8="}]})
+    assert found.cropped_plates == ("aGVsbG8=",)
+    assert found.warnings == tuple(
+        f"cropped_plates[{place}] is neither base64 nor bytes: it is not kept" for place in (3, 4)
+    )

@@ -135,9 +135,10 @@ class Camera:
     ) -> str:
         """Tell what was seen, and return its id once it is on the disk.
 
-        Pictures are the bytes of JPEG or PNG files. `more` is JSON: `vehicles_count`, `plates_count`,
-        `vehicle_detections`, `plate_detections`, `processing_time_ms`, whatever else. `captured_at`, which is
-        now if left out, is by this computer's clock. Names, id and times are the camera's own to give.
+        Pictures are the bytes of JPEG or PNG files: one of the whole, annotated or original, and the plates.
+        `more` is JSON: `vehicles_count`, `plates_count`, `vehicle_detections`, `plate_detections`,
+        `processing_time_ms`, whatever else. `captured_at`, which is now if left out, is by this computer's
+        clock. Names, id and times are the camera's own to give.
 
         Raises ValueError, TypeError for what cannot be told, is nested deeper than 32 levels, or is more than
         16 MiB of pictures and 256 KiB else; OutboxFull where even what is old cannot make way; OSError.
@@ -147,12 +148,16 @@ class Camera:
         taken = more.keys() & set(_OURS)
         if taken:
             raise ValueError(f"{min(taken)} is given by the camera itself")
+        if isinstance(ocr_results, str):
+            raise TypeError("ocr_results is a list of plates, not one text")
+        if annotated_image is not None and original_image is not None:
+            raise ValueError("a detection has one picture: annotated_image or original_image")
         pictures = [
-            (name, bytes(picture))
+            (name, bytes(memoryview(picture)))  # bytes of a number are as many zeros
             for name, picture in (("annotated_image", annotated_image), ("original_image", original_image))
             if picture is not None
         ]
-        pictures += [("cropped_plates", bytes(plate)) for plate in cropped_plates]
+        pictures += [("cropped_plates", bytes(memoryview(plate))) for plate in cropped_plates]
         if sum(len(picture) for _, picture in pictures) > MAX_PICTURES_BYTES:
             raise ValueError(f"a detection has at most {MAX_PICTURES_BYTES:,} bytes of pictures")
         detection_id = str(uuid.uuid4())

@@ -47,7 +47,10 @@ def detection_of(body: object) -> Detection:
     warnings: list[str] = []
     plates = _texts(fields.get("ocr_results"), warnings)
     detection_id = fields.get("detection_id")
-    name = next((name for name in _PICTURES if fields.get(name)), _PICTURES[0])
+    sent = [name for name in _PICTURES if fields.get(name)]
+    name = sent[0] if sent else _PICTURES[0]
+    if len(sent) > 1:
+        warnings.append(f"{sent[1]} is not kept: one picture is, and {name} came too")
     picture, crops = fields.get(name), fields.get("cropped_plates")
     if picture is not None and not isinstance(picture, str | bytes):
         warnings.append(f"{name} is neither base64 nor bytes: no picture is kept")
@@ -195,7 +198,13 @@ def _crops(value: object, warnings: list[str]) -> tuple[str | bytes, ...]:
         return ()
     if len(value) > MAX_PLATES:
         warnings.append(f"cropped_plates has {len(value)} pictures: the first {MAX_PLATES} are kept")
-    return tuple(one for one in value[:MAX_PLATES] if isinstance(one, str | bytes) and one)
+    kept = []
+    for place, one in enumerate(value[:MAX_PLATES]):
+        if one and isinstance(one, str | bytes):
+            kept.append(one)
+        elif one not in (None, "", b""):
+            warnings.append(f"cropped_plates[{place}] is neither base64 nor bytes: it is not kept")
+    return tuple(kept)
 
 
 def _details(fields: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
