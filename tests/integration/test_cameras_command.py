@@ -159,7 +159,7 @@ async def test_a_folder_that_is_served_is_left_alone(tmp_path: Path) -> None:
     async with opened(tmp_path / "cameras"):
         found = await asyncio.to_thread(snyper, "check", str(tmp_path / "cameras"))
     assert found.returncode == 1
-    assert "another process serves the cameras" in found.stderr
+    assert "end it, or name another folder" in found.stderr
 
 
 async def test_a_database_of_another_folder_is_refused(tmp_path: Path, postgresql: Cluster) -> None:

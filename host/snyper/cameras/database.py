@@ -288,5 +288,6 @@ def _locked(path: Path) -> BinaryIO:
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "r+b")
     if not lock(file.fileno(), waits=False):
         file.close()
-        raise InUseError(f"another process serves the cameras in {shown(path.parent)}: name another folder")
+        where = shown(path.parent)
+        raise InUseError(f"another process serves the cameras in {where}: end it, or name another folder")
     return file
