@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -153,6 +154,19 @@ def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:
     shown = snyper("log", str(folder)).stdout
     assert "plate=ABC*" in " ".join(shown.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cameras", "records.csv", "records.zip"]
+
+
+async def test_a_damaged_database_is_told_in_a_line(tmp_path: Path) -> None:
+    """Also where what is damaged is met only once it is open."""
+    folder = tmp_path / "cameras"
+    await keep_some(folder)
+    database = sqlite3.connect(folder / "cameras.db")
+    database.execute("ALTER TABLE cameras RENAME COLUMN skew_s TO damaged")
+    database.close()
+    refused = snyper("check", str(folder))
+    said = " ".join(refused.stderr.split())
+    assert (refused.returncode, "Traceback" in said) == (1, False)
+    assert "the database of the cameras, cannot be used (no such column: cameras.skew_s)" in said
 
 
 async def test_a_folder_that_is_served_is_left_alone(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class InUseError(OSError):
 
 class Database:
     """A database, which is made where it is missing: SQLite in `folder`, or what the URL names. Any thread
-    may read, one at a time writes. Raises InUseError, OSError.
+    may read, one at a time writes. Raises InUseError, OSError, SQLAlchemyError.
     """
 
     _writer: sql.Connection | None = None  # which stays: to take one from the pool takes as long as some rows
@@ -50,13 +50,12 @@ class Database:
         self._lock = _locked(folder / _LOCK)
         try:
             _refuse_other_kind(folder, url is None)
-            with _explained(folder, url):
-                self.engine = _sqlite(folder / FILE) if url is None else _postgresql(url)
-                self.is_sqlite = url is None
-                self._make_tables(folder)
-                if not self.is_sqlite:
-                    self._is_paired = True
-                    self._be_alone()
+            self.engine = _sqlite(folder / FILE) if url is None else _postgresql(url)
+            self.is_sqlite = url is None
+            self._make_tables(folder)
+            if not self.is_sqlite:
+                self._is_paired = True
+                self._be_alone()
         except BaseException:
             self.close()
             raise
@@ -268,19 +267,20 @@ def _postgresql(url: str) -> sql.Engine:
         found = None
     if found is None or found.get_backend_name() not in ("postgresql", "postgres"):
         raise OSError("the database has to be a URL such as postgresql://user@host/name")
-    return sql.create_engine(found.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    try:
+        return sql.create_engine(found.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise OSError("PostgreSQL needs the extra: pip install 'snyper[cameras,postgresql]'") from error
 
 
 @contextmanager
-def _explained(folder: Path, url: str | None) -> Iterator[None]:
+def explained(folder: Path, url: str | None) -> Iterator[None]:
     """Turn what a database says into what to do. Raises OSError."""
     what = f"{shown(folder / FILE)}, the database of the cameras," if url is None else "the database"
     try:
         yield
     except sql.exc.SQLAlchemyError as error:
         raise OSError(f"{what} cannot be used ({getattr(error, 'orig', None) or error})") from error
-    except ModuleNotFoundError as error:
-        raise OSError("PostgreSQL needs the extra: pip install 'snyper[cameras,postgresql]'") from error
 
 
 def _locked(path: Path) -> BinaryIO:

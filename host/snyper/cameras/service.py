@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from snyper.cameras.batch import Incoming, Item
 from snyper.cameras.check import CheckResult
-from snyper.cameras.database import Database
+from snyper.cameras.database import Database, explained
 from snyper.cameras.export import Export
 from snyper.cameras.grants import is_among
 from snyper.cameras.log import DELETE, Entry, Log
@@ -664,27 +664,28 @@ async def opened(
     today too. `expectations` are of single cameras. Raises OSError, ValueError.
     """
     limits, zones = limits or Limits(), Zones(zone, camera_zones)
-    base = await asyncio.to_thread(_database, folder, database)
-    try:
-        store = await asyncio.to_thread(Store, folder, base, zones, limits.keep_free_bytes)
-        settings = await asyncio.to_thread(store.settings)
-        for camera_id, one in settings.items():
-            if one.zone is not None:
-                zones.change(camera_id, one.zone)
-        queries = Queries(base, zones)
-        known = await asyncio.to_thread(queries.cameras)
-        cameras = Cameras(store, queries, limits, zones, settings, expectations or {})
-        cameras.recall(known)
-        sweeping = asyncio.create_task(cameras.keep_for(retention or Retention() if sweeps else None))
+    with explained(folder, database):
+        base = await asyncio.to_thread(_database, folder, database)
         try:
-            yield cameras
+            store = await asyncio.to_thread(Store, folder, base, zones, limits.keep_free_bytes)
+            settings = await asyncio.to_thread(store.settings)
+            for camera_id, one in settings.items():
+                if one.zone is not None:
+                    zones.change(camera_id, one.zone)
+            queries = Queries(base, zones)
+            known = await asyncio.to_thread(queries.cameras)
+            cameras = Cameras(store, queries, limits, zones, settings, expectations or {})
+            cameras.recall(known)
+            sweeping = asyncio.create_task(cameras.keep_for(retention or Retention() if sweeps else None))
+            try:
+                yield cameras
+            finally:
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
+                await cameras.close()
+                await asyncio.to_thread(store.close)
         finally:
-            sweeping.cancel()
-            await asyncio.gather(sweeping, return_exceptions=True)
-            await cameras.close()
-            await asyncio.to_thread(store.close)
-    finally:
-        await asyncio.to_thread(base.close)
+            await asyncio.to_thread(base.close)
 
 
 def _database(folder: Path, url: str | None) -> Database:
