@@ -531,8 +531,9 @@ class Cameras:
         while retention is not None:
             try:
                 await self.sweep(retention)
-            except (OSError, SQLAlchemyError):
-                _log.exception("old records could not be removed; it is tried again")
+            except (OSError, SQLAlchemyError) as error:
+                why = getattr(error, "orig", None) or error
+                _log.warning("old records could not be removed (%s): it is tried again", why)
             await asyncio.sleep(_SWEEP_EVERY_S)
 
     async def _change_rows(self, job: Callable[[], T]) -> T:
