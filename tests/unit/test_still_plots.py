@@ -142,7 +142,7 @@ def test_a_recording_is_plotted_with_its_gap_and_its_marks(tmp_path: Path) -> No
         plot = plot_of_recording(recording)
         x, y = plot.lines()
         assert (x.name, y.name, plot.unit()) == ("x", "y", "g")
-        assert plot.title() == "lab1/accelerometer: 0:00:04 from 2026-12-01 21:00:00 UTC on"
+        assert plot.title() == "lab1/accelerometer: 4.00 s from 2026-12-01 21:00:00 UTC on"
         assert x.x[numpy.nanargmax(x.high)] == pytest.approx(3.503, abs=0.005)
         gap = numpy.flatnonzero(numpy.isnan(x.high))
         assert 2 <= x.x[gap].min() <= x.x[gap].max() <= 3.01
