@@ -16,7 +16,7 @@ from snyper.cameras.retention import Retention, RetentionRule
 from snyper.cameras.service import Cameras, opened
 from tests.integration.camera_bodies import NAMES, jpeg
 from tests.integration.cameras_harness import DETECTION, CameraGateway
-from tests.integration.harness import wait_until
+from tests.integration.harness import until, wait_until
 
 SECRET = "กข 98QZ"  # a plate that is to be in no file
 
@@ -120,6 +120,26 @@ async def test_pictures_that_came_first_go_first_whatever_the_clock_said(
     records = (await cameras.records(RecordQuery(limit=100))).records
     with_picture = sorted(one.detection_id for one in records if one.picture is not None)
     assert with_picture == [*(f"{number:02} first" for number in range(40, 50)), "second"]
+
+
+async def test_a_sweep_of_a_database_that_cannot_be_read_says_so_in_one_line(
+    cameras: Cameras, caplog: pytest.LogCaptureFixture
+) -> None:
+    def rename(before: str, after: str) -> None:
+        with cameras._store._database.writing() as db:
+            db.execute(sql.text(f"ALTER TABLE {before} RENAME TO {after}"))
+
+    rename("pictures", "away")
+    keeping = asyncio.create_task(cameras.keep_for(Retention()))
+    try:
+        await until(lambda: caplog.records, "it should say what is wrong")
+    finally:
+        keeping.cancel()
+        rename("away", "pictures")
+    for said in caplog.records:
+        assert said.getMessage().startswith("old records could not be removed (")
+        assert "\n" not in said.getMessage()
+        assert said.exc_info is None
 
 
 async def test_a_sweep_lets_others_write(cameras: Cameras) -> None:

@@ -532,7 +532,7 @@ class Cameras:
             try:
                 await self.sweep(retention)
             except (OSError, SQLAlchemyError) as error:
-                why = getattr(error, "orig", None) or error
+                why = one_line(str(getattr(error, "orig", None) or error))
                 _log.warning("old records could not be removed (%s): it is tried again", why)
             await asyncio.sleep(_SWEEP_EVERY_S)
 
