@@ -14,6 +14,7 @@ from snyper.cameras import schema
 from snyper.cameras.plate_search import POSTGRESQL_INDEX, SQLITE_INDEX
 from snyper.device.disk import lock
 from snyper.system.files import PRIVATE, shown, write_private
+from snyper.system.text import one_line
 
 FILE = "cameras.db"
 _LOCK = "lock"
@@ -273,6 +274,11 @@ def _postgresql(url: str) -> sql.Engine:
         raise OSError("PostgreSQL needs the extra: pip install 'snyper[cameras,postgresql]'") from error
 
 
+def said_of(error: Exception) -> str:
+    """Return in a line what the database itself says of an error."""
+    return one_line(str(getattr(error, "orig", None) or error))
+
+
 @contextmanager
 def explained(folder: Path, url: str | None) -> Iterator[None]:
     """Turn what a database says into what to do. Raises OSError."""
@@ -280,7 +286,7 @@ def explained(folder: Path, url: str | None) -> Iterator[None]:
     try:
         yield
     except sql.exc.SQLAlchemyError as error:
-        raise OSError(f"{what} cannot be used ({getattr(error, 'orig', None) or error})") from error
+        raise OSError(f"{what} cannot be used ({said_of(error)})") from error
 
 
 def _locked(path: Path) -> BinaryIO:

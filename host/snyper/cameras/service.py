@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from snyper.cameras.batch import Incoming, Item
 from snyper.cameras.check import CheckResult
-from snyper.cameras.database import Database, explained
+from snyper.cameras.database import Database, explained, said_of
 from snyper.cameras.export import Export
 from snyper.cameras.grants import is_among
 from snyper.cameras.log import DELETE, Entry, Log
@@ -532,8 +532,7 @@ class Cameras:
             try:
                 await self.sweep(retention)
             except (OSError, SQLAlchemyError) as error:
-                why = one_line(str(getattr(error, "orig", None) or error))
-                _log.warning("old records could not be removed (%s): it is tried again", why)
+                _log.warning("old records could not be removed (%s): it is tried again", said_of(error))
             await asyncio.sleep(_SWEEP_EVERY_S)
 
     async def _change_rows(self, job: Callable[[], T]) -> T:

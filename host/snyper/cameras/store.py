@@ -18,7 +18,7 @@ import sqlalchemy as sql
 from snyper.cameras import schema
 from snyper.cameras.batch import Batch, Incoming, digest_of
 from snyper.cameras.check import Check
-from snyper.cameras.database import Database
+from snyper.cameras.database import Database, said_of
 from snyper.cameras.grants import is_among
 from snyper.cameras.log import LogTable
 from snyper.cameras.pictures import NotAPicture, PictureFolder, decode
@@ -30,7 +30,6 @@ from snyper.cameras.removal import Removal
 from snyper.cameras.retention import Retention, Sweep
 from snyper.cameras.zones import Zones
 from snyper.system.retention_clock import FILE, RetentionClock
-from snyper.system.text import one_line
 
 _log = logging.getLogger(__name__)
 _ERASED_AT_ONCE = 50
@@ -276,7 +275,7 @@ class Store:
 
     def _tell_fault(self, error: Exception) -> None:
         """Log what the database says of a fault, once: senders may be strangers, and come again."""
-        fault = one_line(str(getattr(error, "orig", None) or error))
+        fault = said_of(error)
         if fault != self._fault:
             _log.warning("what cameras send cannot be written: %s", fault)
         self._fault = fault
