@@ -1,6 +1,6 @@
 """`snyper recordings`: what is recorded, and exports for other programs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -23,7 +23,7 @@ from snyper.system.streams import print_json
 from snyper.system.text import one_line
 
 if TYPE_CHECKING:
-    from snyper.recordings import Epoch, Recording
+    from snyper.recordings import Recording
 
 recordings = App(
     help="List what `snyper arrays record` has recorded, and export it.",
@@ -135,7 +135,7 @@ def export(
                 text.detach()
         else:
             raise typer.BadParameter(f"{shown(file)} ends in none of .npy, .csv, .zarr", param_hint="FILE")
-        missing = _missing(one for one in opened.epochs if epoch in (None, one.id))
+        missing = sum(one.missing for one in opened.epochs if epoch in (None, one.id))
     said = f"{shown(file)}: {plural(count, 'sample')}, {missing:,} missing"
     err.print(one_line(said), highlight=False, soft_wrap=True)
 
@@ -170,13 +170,8 @@ def _about(recording: "Recording") -> dict[str, Any]:
         "began": _utc(recording, begin_us) if samples else None,
         "seconds": (end_us - begin_us) / 1_000_000,
         "samples": samples,
-        "missing": _missing(epochs),
+        "missing": sum(one.missing for one in epochs),
     }
-
-
-def _missing(epochs: "Iterable[Epoch]") -> int:
-    """Return how many samples of some epochs are not there."""
-    return sum(one.end - one.first - one.samples for one in epochs)
 
 
 def _utc(recording: "Recording", at_us: int) -> str | None:

@@ -229,7 +229,7 @@ def _about(recording: Recording) -> Shelved | None:
     if not samples:
         return None
     begin_us, end_us = recording.span_us
-    missing = sum(one.end - one.first - one.samples for one in epochs)
+    missing = sum(one.missing for one in epochs)
     stream = f"{recording.source}/{recording.stream}"
     return Shelved(recording.folder.name, stream, begin_us, end_us, samples, missing, recording.utc_us(0))
 

@@ -38,6 +38,11 @@ class Epoch:
     begin_us: int  # when its first sample was captured
     samples: int  # that are stored
 
+    @property
+    def missing(self) -> int:
+        """Return how many samples between the first and the end are not stored."""
+        return self.end - self.first - self.samples
+
 
 @dataclass(frozen=True)
 class Gap:
