@@ -53,13 +53,18 @@ class Cluster:
         self._process.send_signal(signal.SIGQUIT)  # of which it makes an immediate shutdown
         self._process.wait()
 
-    def new_database(self) -> str:
-        """Make an empty database, and return its URL."""
+    def new_database(self, *options: str) -> str:
+        """Make an empty database, and return its URL. `options` are createdb's."""
         name = f"test_{uuid.uuid4().hex}"
-        subprocess.run(
-            [str(self._programs / "createdb"), "-h", str(self.folder), "-U", _USER, name], check=True
-        )
+        command = [str(self._programs / "createdb"), "-h", str(self.folder), "-U", _USER, *options, name]
+        subprocess.run(command, check=True)
         return f"postgresql://{_USER}@/{name}?host={self.folder}"
+
+    def execute(self, url: str, statement: str) -> None:
+        """Run a statement in the database with that URL, also where that is to be read only."""
+        environment = {**os.environ, "PGOPTIONS": "-c default_transaction_read_only=off"}
+        command = [str(self._programs / "psql"), "--quiet", "--dbname", url, "--output", os.devnull]
+        subprocess.run([*command, "--command", statement], check=True, env=environment)
 
     def stop(self) -> None:
         """End the server, and remove its folder."""

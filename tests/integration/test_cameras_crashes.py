@@ -308,6 +308,46 @@ async def test_a_database_is_one_gateways_also_of_a_copied_folder(
         assert (await cameras.records(RecordQuery())).total == 2
 
 
+async def test_what_a_database_cannot_take_now_is_sent_again(tmp_path: Path, postgresql: Cluster) -> None:
+    """One that reads only, as a standby does, or has lost a table, refuses nothing for good."""
+    url = postgresql.new_database()
+    name = url.partition("/test_")[2].partition("?")[0]
+    reads_only = f"ALTER DATABASE test_{name} SET default_transaction_read_only ="
+    all_again = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    all_again += " AND pid <> pg_backend_pid()"
+    faults = (
+        ("ALTER TABLE device_ids RENAME TO away", "ALTER TABLE away RENAME TO device_ids"),
+        (f"{reads_only} on", f"{reads_only} off"),
+    )
+    async with opened(tmp_path / "cameras", url, sweeps=False) as cameras:
+        for number, (begin, end) in enumerate(faults):
+            some = [detection_of({**NAMES, "detection_id": f"{number} {one}"}) for one in range(3)]
+            for statement in (begin, all_again):
+                postgresql.execute(url, statement)
+            answers = await asyncio.gather(*(cameras.detect(one) for one in some), return_exceptions=True)
+            assert [type(answer) for answer in answers] == [Overloaded] * 3
+            for statement in (end, all_again):
+                postgresql.execute(url, statement)
+            for one in some:
+                assert not (await cameras.detect(one)).is_known
+
+
+async def test_a_database_that_is_not_fit_is_said_with_what_to_do(
+    tmp_path: Path, postgresql: Cluster
+) -> None:
+    c_locale = ("--locale", "C", "--template", "template0")
+    for encoding in ("SQL_ASCII", "LATIN1"):
+        url = postgresql.new_database("--encoding", encoding, *c_locale)
+        with pytest.raises(OSError, match=f"the encoding {encoding}, .*: make one with CREATE DATABASE"):
+            async with opened(tmp_path / encoding, url):
+                pass
+    url = postgresql.new_database()
+    postgresql.execute(url, "CREATE ROLE clerk LOGIN; GRANT CREATE ON SCHEMA public TO clerk")
+    with pytest.raises(OSError, match=r"no pg_trgm \(.*\): have its administrator run CREATE EXTENSION"):
+        async with opened(tmp_path / "clerk", url.replace("postgres@", "clerk@")):
+            pass
+
+
 def test_a_database_that_is_away_is_said_without_where_it_is(tmp_path: Path, postgresql: Cluster) -> None:
     with CameraGateway(tmp_path, "--database", postgresql.new_database()) as gateway:
         assert gateway.get("/ready").status_code == 200

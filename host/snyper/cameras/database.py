@@ -28,6 +28,8 @@ _TAKE_TURN = f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})"
 # Who has it open has another lock, which ends with the session: at once where the process is killed.
 _BE_ALONE = f"SELECT pg_advisory_lock({_LOCK_NUMBER + 1})"
 _ALONE_WITHIN = "SET lock_timeout = '5s'"
+_ENCODING = "UTF8"  # of PostgreSQL's database
+_TEXTS = {"client_encoding": _ENCODING}  # without it those of SQL_ASCII come as bytes
 _LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL's states
 
 Change = Callable[[Any, Any], dict[str, Any]]  # of the columns of two rows
@@ -200,7 +202,7 @@ class Database:
     def _make_tables(self, folder: Path) -> None:
         with self.writing() as db:
             if not self.is_sqlite:
-                db.execute(sql.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
+                _make_ready(db)
             schema.TABLES.create_all(db)
             for statement in SQLITE_INDEX if self.is_sqlite else POSTGRESQL_INDEX:
                 db.execute(sql.text(statement))
@@ -208,9 +210,25 @@ class Database:
             if version is None:
                 db.execute(sql.insert(schema.numbers).values(name="version", value=schema.VERSION))
             elif version != schema.VERSION:
-                raise OSError("the cameras were written by another version of snyper")
+                raise OSError(
+                    f"the cameras were written by another version of snyper: their tables are version "
+                    f"{version}, these would be {schema.VERSION}. Use that one, or name another folder"
+                )
             if not self.is_sqlite:
                 _pair(db, folder / OWNER)
+
+
+def _make_ready(db: sql.Connection) -> None:
+    """Have PostgreSQL's database ready for texts of all scripts, and for trigrams. Raises OSError."""
+    encoding = db.scalar(sql.text("SHOW server_encoding"))
+    if encoding != _ENCODING:
+        how = f"make one with CREATE DATABASE … ENCODING '{_ENCODING}' TEMPLATE template0"
+        raise OSError(f"the database has the encoding {encoding}, which has not all letters: {how}")
+    try:
+        db.execute(sql.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
+    except sql.exc.DBAPIError as error:
+        how = "have its administrator run CREATE EXTENSION pg_trgm in it"
+        raise OSError(f"the database has no pg_trgm ({said_of(error)}): {how}") from error
 
 
 def _refuse_other_kind(folder: Path, is_sqlite: bool) -> None:
@@ -269,7 +287,9 @@ def _postgresql(url: str) -> sql.Engine:
     if found is None or found.get_backend_name() not in ("postgresql", "postgres"):
         raise OSError("the database has to be a URL such as postgresql://user@host/name")
     try:
-        return sql.create_engine(found.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        return sql.create_engine(
+            found.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=_TEXTS
+        )
     except ModuleNotFoundError as error:
         raise OSError("PostgreSQL needs the extra: pip install 'snyper[cameras,postgresql]'") from error
 

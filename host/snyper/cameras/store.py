@@ -315,7 +315,7 @@ def _is_of_the_disk(error: Exception) -> bool:
 
 def _refusal(error: Exception) -> CamerasError:
     """Return what whoever sent something is told of a fault of the disk, the database, or what was sent."""
-    if isinstance(error, sql.exc.DBAPIError) and not _is_of_the_disk(error):
+    if isinstance(error, sql.exc.DataError | sql.exc.IntegrityError):
         return Malformed("it cannot be stored as it is")
     why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
     return Overloaded(f"it could not be stored{why}: send it again")
