@@ -76,6 +76,17 @@ async def test_an_erased_plate_is_not_in_it(cameras: Cameras, tmp_path: Path, da
         assert not [path for path in files if b"QQ_7788" in path.read_bytes()]
 
 
+async def test_who_erases_for_some_cameras_leaves_what_is_written_of_others(cameras: Cameras) -> None:
+    """Else a key for one camera could remove who looked at all the others."""
+    for who, what in (("all", {}), ("other", {"camera_id": "yard"}), ("own", {"camera_id": "gate/1"})):
+        await cameras.log.write(Entry(SEARCH, who, what, folded_pattern("QQ 77")))
+    await cameras.erase_plate("QQ 77", "guard", ["gate/*"])
+    rows = await cameras.log.rows((SEARCH,), 10)
+    assert [(one.who, one.plate) for one in rows] == [("own", log.ERASED), ("other", "QQ77"), ("all", "QQ77")]
+    await cameras.erase_plate("QQ 77", "guard")
+    assert {one.plate for one in await cameras.log.rows((SEARCH,), 10)} == {log.ERASED}
+
+
 async def test_an_export_that_ends_after_its_plate_is_erased_does_not_say_it(cameras: Cameras) -> None:
     export = Entry(EXPORT, "anna", plate=folded_pattern("QQ_7788"))
     await cameras.log.write(export)

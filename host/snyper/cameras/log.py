@@ -17,6 +17,7 @@ import sqlalchemy as sql
 
 from snyper.cameras import schema
 from snyper.cameras.database import Database
+from snyper.cameras.grants import is_among
 from snyper.cameras.plates import SIMILAR, fold, parse_pattern
 from snyper.cameras.records import CamerasError
 
@@ -130,11 +131,15 @@ class LogTable:
         """Remove some rows that are old, at most `limit`, and return how many."""
         return self._database.remove_some(schema.entries, is_old, limit)
 
-    def erase_plate(self, plate: str) -> None:
-        """Have no row say a plate."""
+    def erase_plate(self, plate: str, among: Sequence[str] | None = None) -> None:
+        """Have no row say a plate; with `among`, none that is about one of those cameras."""
         table, folded = schema.entries, fold(plate)
         with self._database.writing() as db:
             has_it = table.c.plate.contains(folded, autoescape=True)
+            if among is not None:
+                rows = db.execute(sql.select(table.c.number, table.c.what).where(has_it)).all()
+                theirs = [row.number for row in rows if _is_about(json.loads(row.what), among)]
+                has_it = table.c.number.in_(theirs)
             db.execute(sql.update(table).where(has_it).values(plate=ERASED))
         for kind, who, what, asked, deed in list(self._known):
             if asked is not None and folded in asked and deed is None:
@@ -196,6 +201,11 @@ class Log:
     async def _flush_noted(self) -> None:
         with contextlib.suppress(CamerasError):  # which the terminal says
             await self.flush()
+
+
+def _is_about(what: Mapping[str, object], among: Sequence[str]) -> bool:
+    """Tell whether somebody asked for one of those cameras alone."""
+    return is_among(str(what.get("camera_id", "")), among)
 
 
 def _short(value: object) -> object:

@@ -468,15 +468,16 @@ class Cameras:
 
     async def erase_plate(self, plate: str, who: str = "", among: Sequence[str] | None = None) -> int:
         """Erase all records of a plate, protected ones too, with their pictures, so that no file has it any
-        more; return how many there were. `among` are the cameras of which, None for all. The log says that
-        `who` did, and no plate. Raises OSError while somebody reads the database, Overloaded.
+        more; return how many there were. `among` are the cameras of which, None for all: the log says no more
+        that somebody looked for it, of those cameras alone where they are named, and that `who` erased.
+        Raises OSError while somebody reads the database, Overloaded.
         """
         entry = Entry(DELETE, who)
         await self.log.write(entry)
         count = 0
         while erased := await self._change_rows(lambda: self._store.erase_some(plate, among)):
             count += erased
-        await self._change_rows(lambda: self._store.log.erase_plate(plate))
+        await self._change_rows(lambda: self._store.log.erase_plate(plate, among))
         await self.log.write(replace(entry, count=count, times=0))
         await self._work(self._store.leave_no_trace)
         return count
