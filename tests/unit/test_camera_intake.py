@@ -99,6 +99,24 @@ def test_plates_in_every_form(sent: object, kept: tuple[str, ...]) -> None:
     assert detection_of({**NAMES, "ocr_results": sent}).ocr_results == kept
 
 
+def test_of_plates_that_are_empty_it_is_said() -> None:
+    found = detection_of({**NAMES, "ocr_results": ["", "ABC", {"text": ""}]})
+    assert (found.ocr_results, found.warnings) == (("ABC",), ("a plate is an empty text: it is not kept",))
+    for none in (None, "", [], "[]"):
+        assert not detection_of({**NAMES, "ocr_results": none}).warnings
+
+
+def test_what_a_health_check_loses_is_said() -> None:
+    health = {**NAMES, "component": "camera", "status": "healthy"}
+    found = health_of({**health, "details": {"cpu_usage": float("nan")}, "message": "x" * 5_000})
+    assert (found.details, len(found.message)) == ({"cpu_usage": None}, 4_096)
+    assert found.warnings == (
+        "message is cut after 4,096 characters",
+        "a number is infinite, too large or none: null is kept for it",
+    )
+    assert not health_of({**health, "details": {"cpu_usage": 1.5}, "message": "fine"}).warnings
+
+
 def test_what_is_too_large_or_too_deep_is_refused() -> None:
     deep: list[Any] = []
     for _ in range(100):

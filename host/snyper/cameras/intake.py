@@ -67,7 +67,7 @@ def detection_of(body: object) -> Detection:
         picture=picture or None,
         is_annotated=name == "annotated_image",
         cropped_plates=_crops(crops, warnings),
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
@@ -77,7 +77,10 @@ def health_of(body: object) -> Health:
     camera, checkpoint = _names(fields)
     stamp = _stamp(fields, is_needed=True)
     component, status = (_name(name, _needed(fields, name)) for name in ("component", "status"))
-    message = fields.get("message")
+    warnings: list[str] = []
+    message = _storable("" if (sent := fields.get("message")) is None else str(sent))
+    if len(message) > _MAX_MESSAGE_CHARS:
+        warnings.append(f"message is cut after {_MAX_MESSAGE_CHARS:,} characters")
     details = fields.get("details")
     health_id = fields.get("health_id")
     return Health(
@@ -86,10 +89,12 @@ def health_of(body: object) -> Health:
         timestamp=stamp,
         component=component,
         status=status,
-        message=_storable("" if message is None else str(message))[:_MAX_MESSAGE_CHARS],
+        message=message[:_MAX_MESSAGE_CHARS],
         details=_details(
-            details if isinstance(details, Mapping) else {} if details is None else {"value": details}, []
+            details if isinstance(details, Mapping) else {} if details is None else {"value": details},
+            warnings,
         ),
+        warnings=tuple(warnings),
         health_id=None if health_id in (None, "") else _name("health_id", health_id),
     )
 
@@ -155,14 +160,14 @@ def _count(fields: Mapping[str, Any], name: str, items: str, warnings: list[str]
 
 def _texts(value: object, warnings: list[str]) -> tuple[str, ...]:
     """Return the plates: a list, the JSON text of a list, or one plate."""
+    if value is None or value == "":
+        return ()
     if isinstance(value, str):
         try:
             found = json.loads(value) if value.lstrip().startswith("[") else value
         except (ValueError, RecursionError):
             found = value
         value = found if isinstance(found, list) else [value]
-    if value is None:
-        return ()
     if not isinstance(value, list | tuple):
         warnings.append("ocr_results is no list: no plate is kept")
         return ()
@@ -174,6 +179,9 @@ def _texts(value: object, warnings: list[str]) -> tuple[str, ...]:
 
 def _plate(value: object, warnings: list[str]) -> str:
     text = value.get("text") if isinstance(value, Mapping) else value
+    if text == "":
+        warnings.append("a plate is an empty text: it is not kept")
+        return ""
     if isinstance(text, int | float) and not isinstance(text, bool):
         text = str(text)
     if not isinstance(text, str) or len(text) > MAX_PLATE_CHARS:
