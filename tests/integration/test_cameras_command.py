@@ -18,6 +18,7 @@ from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.log import DELETE
 from snyper.cameras.records import CameraSettings, RecordQuery
 from snyper.cameras.service import opened
+from snyper.gateway.camera_keys import CameraKeys
 from snyper.system.files import others_access
 from tests.integration.camera_bodies import NAMES, jpeg
 from tools.postgresql import Cluster
@@ -74,6 +75,16 @@ def test_a_folder_is_looked_after(tmp_path: Path) -> None:
     nothing = snyper("check", str(tmp_path))
     assert (nothing.returncode, "has no cameras.db" in nothing.stderr) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["cameras"]
+
+
+async def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "cameras"):
+        with pytest.raises(OSError, match=r"no cameras can be kept in .*file.* name another folder"):
+            async with opened(folder):
+                pass
+        assert not CameraKeys(file / "cameras" / "keys.toml").has_keys
 
 
 @pytest.mark.parametrize("is_sqlite", [True, False])

@@ -49,7 +49,7 @@ from snyper.cameras.thumbnails import Thumbnails
 from snyper.cameras.times import iso, seconds_of, zone_named
 from snyper.cameras.visits import GAP_S, VisitPage, page_of, parse_cursor, slim
 from snyper.cameras.zones import Zones
-from snyper.system.files import PRIVATE_FOLDER
+from snyper.system.files import PRIVATE_FOLDER, shown
 from snyper.system.text import one_line
 
 T = TypeVar("T")
@@ -690,8 +690,14 @@ async def opened(
 
 
 def _database(folder: Path, url: str | None) -> Database:
-    folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-    return Database(folder, url)
+    try:
+        folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        return Database(folder, url)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        why = f"no cameras can be kept in {shown(folder)} ({error.strerror}): name another folder"
+        raise OSError(why) from error
 
 
 def _outcome(job: Callable[[], object]) -> tuple[object, Exception | None]:

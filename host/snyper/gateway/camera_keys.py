@@ -48,7 +48,7 @@ class CameraKeys(Grants):
         try:
             found = self._file.stat()
             stamp: object = (found.st_mtime_ns, found.st_size, found.st_ino)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             stamp = "none"
         if stamp == self._stamp:
             return False
