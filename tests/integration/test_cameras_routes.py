@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from snyper.system.text import span
 from tests.integration.camera_bodies import jpeg, png
 from tests.integration.cameras_harness import DETECTION, HEALTH, CameraGateway, with_database, without
 from tests.integration.harness import DEADLINE_S
@@ -41,7 +42,7 @@ def test_a_tile_has_its_picture_its_age_and_its_warnings(gateway: CameraGateway)
     [tile] = [one for one in gateway.get("/api/cameras").json()["cameras"] if one["camera_id"] == "tile"]
     assert tile["last_detection_id"] == detection_id
     assert tile["skew_ms"] < -1_000_000
-    assert tile["warnings"] == [f"its clock is {-tile['skew_ms'] / 1000:,.1f} s behind"]
+    assert tile["warnings"] == [f"its clock is {span(-tile['skew_ms'] / 1000)} behind"]
     assert 0 <= tile["age_s"] < DEADLINE_S
     assert gateway.get(tile["last_picture"]).content == png(800, 600)
     thumbnail = gateway.get(tile["last_thumbnail"])
@@ -140,9 +141,9 @@ def test_what_came_over_time(gateway: CameraGateway) -> None:
     assert of_all["camera_id"] is None
     assert of_all["detections"] == gateway.statistics()["total_detections"]
     assert gateway.get("/api/statistics/history?until=2024-01-01").json()["buckets"] == []
-    for span in ("from=1970-01-01&until=2030-01-01", "until=2030-01-01", "from=1970-01-01&until=9999-12-31"):
-        [found] = gateway.get(f"/api/statistics/history?bucket=day&of=all&{span}").json()["buckets"]
-        assert found == of_all, span
+    for when in ("from=1970-01-01&until=2030-01-01", "until=2030-01-01", "from=1970-01-01&until=9999-12-31"):
+        [found] = gateway.get(f"/api/statistics/history?bucket=day&of=all&{when}").json()["buckets"]
+        assert found == of_all, when
     for wrong in ("bucket=week", "from=x", "of=x"):
         answer = gateway.get(f"/api/statistics/history?{wrong}")
         assert (answer.status_code, answer.json()["success"]) == (400, False)

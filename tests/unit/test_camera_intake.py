@@ -102,7 +102,8 @@ def test_plates_in_every_form(sent: object, kept: tuple[str, ...]) -> None:
 def test_of_plates_that_are_empty_it_is_said() -> None:
     found = detection_of({**NAMES, "ocr_results": ["", "ABC", {"text": ""}]})
     assert (found.ocr_results, found.warnings) == (("ABC",), ("a plate is an empty text: it is not kept",))
-    for none in (None, "", [], "[]"):
+    nothing: list[Any] = [None, "", [], "[]"]
+    for none in nothing:
         assert not detection_of({**NAMES, "ocr_results": none}).warnings
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from snyper.cli.history_commands import _since_ms
 from snyper.client.instants import parse
+from snyper.system.text import span
 
 NOW = datetime(2026, 3, 1, 18, 29, 40).astimezone()
 Live = Callable[[str], None]
@@ -125,3 +126,14 @@ def test_so_many_hours_back_are_hours_that_have_passed(live_in: Live) -> None:
         since_ms = _since_ms(text)
         assert since_ms is not None
         assert abs(time.time() - hours * 3600 - since_ms / 1000) < 5, text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        *((2.35, "2.4 s"), (119, "119.0 s"), (3_000, "50 min"), (17_800.3, "4 h 57 min")),
+        *((100_000, "27 h 47 min"), (3 * 86_400 - 1, "3 d 0 h"), (1e8, "1,157 d 10 h")),
+    ],
+)
+def test_a_span_has_the_units_that_matter(seconds: float, words: str) -> None:
+    assert span(seconds) == words

@@ -16,6 +16,7 @@ from snyper.cameras.plates import parse_pattern
 from snyper.cameras.records import Bucket, CameraState, Picture, Record, RecordPage, RecordQuery, Statistics
 from snyper.cameras.times import day_bounds, day_of
 from snyper.cameras.zones import Zones
+from snyper.system.text import span
 
 MAX_LIMIT = 1_000
 MAX_BUCKETS = 50_000  # in one answer: 1,000 cameras in two days by the hour, in seven weeks by the day
@@ -318,7 +319,7 @@ def _badness(status: str) -> int:
 def _warnings(skew_s: float | None) -> tuple[str, ...]:
     if skew_s is None or abs(skew_s) <= MAX_SKEW_S:
         return ()
-    return (f"its clock is {abs(skew_s):,.1f} s {'ahead' if skew_s > 0 else 'behind'}",)
+    return (f"its clock is {span(abs(skew_s))} {'ahead' if skew_s > 0 else 'behind'}",)
 
 
 def _picture(row: Any) -> Picture:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from snyper.client import HubClient
 from snyper.shared.socket_protocol import MAX_AHEAD_MS, MAX_INTEGER
+from snyper.system.text import span
 
 MAX_AHEAD_S = MAX_AHEAD_MS / 1000
 FORMS = "18:30, 18:30:00.5 (today, by this computer's clock) or 123456789us (the hub's clock)"
@@ -77,13 +78,6 @@ async def on_hub(hub: HubClient, at: datetime | int) -> int:
 
 def _check(ahead_s: float, text: str) -> None:
     if ahead_s <= 0:
-        raise ValueError(f"{text} was {_span(-ahead_s)} ago: name an instant to come")
+        raise ValueError(f"{text} was {span(-ahead_s)} ago: name an instant to come")
     if ahead_s > MAX_AHEAD_S:
-        raise ValueError(f"{text} is in {_span(ahead_s)}: at most {MAX_AHEAD_S:g} s ahead is possible")
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+        raise ValueError(f"{text} is in {span(ahead_s)}: at most {MAX_AHEAD_S:g} s ahead is possible")

@@ -38,3 +38,16 @@ def json_text(value: object) -> str:
     escaped.
     """
     return json.dumps(value, ensure_ascii=False).translate(_JSON_CONTROLS)
+
+
+def span(seconds: float) -> str:
+    """Format a time in the units that matter: 7.5 s, 3 min, 5 h 12 min, 3 d 4 h."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    if minutes < 2 * 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24:,} d {hours % 24} h"
