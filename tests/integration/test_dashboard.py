@@ -427,7 +427,8 @@ def start_while_it_stands_still(pages: list[Page], hub: "subprocess.Popen[bytes]
             # Not `click`, which looks for a while whether the button stands still.
             page.get_by_role("button", name="Start", exact=True).evaluate("button => button.click()")
         for page in pages:
-            expect(page.get_by_role("button", name="Take Guest")).to_be_visible()
+            taken, lost = page.get_by_role("button", name="Take Guest"), page.get_by_text("The hub is lost")
+            expect(taken.or_(lost).first).to_be_visible()
     finally:
         hub.send_signal(signal.SIGCONT)
     return time.monotonic() - began_s < LOST_S / 2
@@ -668,7 +669,8 @@ def test_health_shows_every_target_and_its_log(desk: Watched) -> None:
     panel = page.locator('article.panel[aria-label="target_1"]')
     expect(panel.locator('[data-fact="Round trip"]')).to_have_text(re.compile(r"^[\d.]+ ms$"))
     expect(panel.locator('[data-fact="Clock"]')).to_have_text(re.compile(r"^± [\d.]+ ms$"))
-    expect(panel.locator('[data-fact="Away"]')).to_have_text("never")
+    # The range's hub has stood still before, in another test.
+    expect(panel.locator('[data-fact="Away"]')).to_have_text(re.compile(r"^(never|\d+ ×, \d+ s)$"))
     expect(panel.locator(".spark polyline")).to_be_attached()
     expect(page.locator(".plot canvas")).to_be_visible()
     page.get_by_role("button", name="Read the log of target_1").click()
