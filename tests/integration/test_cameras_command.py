@@ -59,6 +59,13 @@ def test_a_folder_is_looked_after(tmp_path: Path) -> None:
     found = snyper("check", str(folder), "--json")
     assert found.returncode == 1
     assert [len(json.loads(found.stdout)[name]) for name in ("orphans", "missing")] == [1, 1]
+    last = sorted((folder / "pictures").rglob("*.jpg"))[-1]
+    last.write_bytes(bytes(last.stat().st_size))
+    read = snyper("check", str(folder), "--read-data")
+    assert (read.returncode, f"is damaged     {last.parent.name}/{last.name}: its SHA" in read.stdout) == (
+        1,
+        True,
+    )
     repaired = snyper("check", str(folder), "--repair")
     assert (repaired.returncode, len(repaired.stdout.splitlines())) == (0, 2)
     assert snyper("check", str(folder)).returncode == 0

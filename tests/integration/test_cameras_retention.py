@@ -232,6 +232,31 @@ async def test_orphans_are_found_both_ways(cameras: Cameras, tmp_path: Path) -> 
         path.unlink()
 
 
+async def test_damaged_pictures_are_found_and_their_records_stay(cameras: Cameras, tmp_path: Path) -> None:
+    for name in ("cut", "altered", "b", "c", "d"):
+        await keep(cameras, name)
+    await keep(cameras, "cut too", annotated_image=jpeg("cut"))
+    root = tmp_path / "cameras" / "pictures"
+    names = {
+        one.detection_id: one.picture.name
+        for one in (await cameras.records(RecordQuery())).records
+        if one.picture
+    }
+    content = jpeg("cut")
+    (root / names["cut"]).write_bytes(content[:-1])
+    (root / names["altered"]).write_bytes(bytes(len(jpeg("altered"))))
+    is_cut = {names["cut"]: f"it has {len(content) - 1:,} bytes, not {len(content):,}"}
+    assert (await cameras.check()).damaged == is_cut
+    damaged = {**is_cut, names["altered"]: "its SHA-256 is another"}
+    for repairs in (False, True):
+        assert (await cameras.check(repairs, reads=True)).damaged == damaged
+    found = await cameras.check(reads=True)
+    assert (found.files, found.rows, found.orphans, found.missing, found.damaged) == (3, 3, [], [], {})
+    page = await cameras.records(RecordQuery())
+    without = {record.detection_id for record in page.records if record.picture is None}
+    assert (page.total, without) == (6, {"cut", "cut too", "altered"})
+
+
 async def test_pictures_of_another_database_are_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
     async with opened(folder) as cameras:
@@ -258,7 +283,9 @@ async def test_records_keep_their_pictures_while_a_disk_is_not_mounted(tmp_path:
     there = pictures(tmp_path)
     await asyncio.to_thread((folder / "pictures").rename, folder / "disk")
     async with opened(folder) as cameras:
-        with pytest.raises(OSError, match=r"3 of 3 in records are gone: nothing is repaired\. Is a disk"):
+        with pytest.raises(
+            OSError, match=r"3 of 3 in records are gone or damaged: nothing is repaired\. Is a disk"
+        ):
             await cameras.check(repairs=True)
         page = await cameras.records(RecordQuery())
         assert sorted(one.picture.name for one in page.records if one.picture) == sorted(there)

@@ -506,14 +506,21 @@ class Cameras:
         await self.log.write(replace(entry, count=count, times=0))
         return names
 
-    async def check(self, repairs: bool = False, forces: bool = False) -> CheckResult:
-        """Look for pictures without a record and records whose picture is gone; with `repairs` the former are
-        removed, and the latter say no more that they have one. Raises OSError where most pictures would go,
-        unless it `forces` that.
+    async def check(
+        self,
+        repairs: bool = False,
+        forces: bool = False,
+        reads: bool = False,
+        on_step: Callable[[int, int], object] = lambda done, hours: None,
+    ) -> CheckResult:
+        """Look for pictures without a record, and for records whose picture is gone or, by its size, damaged;
+        where it `reads` each, by its SHA-256 too. With `repairs` the first and the last are removed, and the
+        records, which stay, say no more that they have one. `on_step` is told how many hours of how many are
+        done. Raises OSError where most pictures would go, unless it `forces` that.
         """
-        check = self._store.new_check(repairs, forces)
+        check = self._store.new_check(repairs, forces, reads)
         while not await self._work(check.step):
-            pass
+            on_step(check.hours_done, check.hours)
         return check.result
 
     async def sweep(self, retention: Retention) -> None:

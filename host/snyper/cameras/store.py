@@ -166,9 +166,9 @@ class Store:
         """Have what was removed in no file any more. Raises OSError."""
         self._removal.leave_no_trace()
 
-    def new_check(self, repairs: bool, forces: bool) -> Check:
+    def new_check(self, repairs: bool, forces: bool, reads: bool) -> Check:
         """Return a check of all pictures, to be taken step by step."""
-        return Check(self._database, self.pictures, self._removal, repairs, forces)
+        return Check(self._database, self.pictures, self._removal, repairs, forces, reads)
 
     def new_sweep(self, retention: Retention) -> Sweep:
         """Return a sweep of what is too old now, to be taken step by step. Raises

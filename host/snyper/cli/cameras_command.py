@@ -23,6 +23,7 @@ from snyper.system.streams import print_json
 from snyper.system.text import one_line
 
 if TYPE_CHECKING:
+    from snyper.cameras.check import CheckResult
     from snyper.cameras.service import Cameras
 
 T = TypeVar("T")
@@ -48,26 +49,53 @@ def check(
     folder: CamerasFolder,
     database: DatabaseOption = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Remove files without a record, and links to what is gone.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Remove files without a record, damaged ones, and links to what is gone; records stay.",
+        ),
+    ] = False,
+    read_data: Annotated[
+        bool, typer.Option("--read-data", help="Read each picture, and compare its SHA-256.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="With --repair: also where that is most of them.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look for pictures that no record has, and for records whose picture is gone; exit status 1 if there are
-    some that are not repaired.
+    """Look for pictures that no record has, and for records whose picture is gone or damaged; exit status 1
+    if there are some that are not repaired.
     """
-    found = _with_cameras(folder, database, lambda opened: opened.check(repair, force))
+
+    async def work(opened: "Cameras") -> "CheckResult":
+        with _progress() as bar:
+            task = bar.add_task("hours", total=None)
+            return await opened.check(
+                repair,
+                force,
+                read_data,
+                lambda done, hours: bar.update(task, completed=done, total=hours),
+            )
+
+    found = _with_cameras(folder, database, work)
     if as_json:
-        print_json({"files": found.files, "orphans": found.orphans, "missing": found.missing})
+        print_json(
+            {
+                "files": found.files,
+                "orphans": found.orphans,
+                "missing": found.missing,
+                "damaged": found.damaged,
+            }
+        )
     else:
         for name in found.orphans:
             out.print(one_line(f"no record has  {name}"), highlight=False, soft_wrap=True)
         for name in found.missing:
             out.print(one_line(f"is gone        {name}"), highlight=False, soft_wrap=True)
+        for name, why in found.damaged.items():
+            out.print(one_line(f"is damaged     {name}: {why}"), highlight=False, soft_wrap=True)
         err.print(f"{plural(found.files, 'picture')} checked")
-    if (found.orphans or found.missing) and not repair:
+    if (found.orphans or found.missing or found.damaged) and not repair:
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -195,14 +223,8 @@ def export_records(
         await opened.log.write(entry)
         exported = opened.export(query)
         parts = exported.archive() if archive else exported.table()
-        bar = Progress(
-            *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
-            console=err,
-            transient=True,
-            disable=not can_redraw(err),
-        )
         try:
-            with bar, writing(file, PRIVATE) as target:
+            with _progress() as bar, writing(file, PRIVATE) as target:
                 task = bar.add_task("records", total=await opened.count(query))
                 while await asyncio.to_thread(_write_some, parts, target):
                     bar.update(task, completed=exported.count)
@@ -215,6 +237,15 @@ def export_records(
         print_json({"exported": count, "file": str(file)})
     else:
         err.print(f"{plural(count, 'record')} in {shown(file)}", markup=False)
+
+
+def _progress() -> Progress:
+    return Progress(
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
+        console=err,
+        transient=True,
+        disable=not can_redraw(err),
+    )
 
 
 def _write_some(parts: Iterator[bytes], target: BinaryIO) -> int:
