@@ -106,10 +106,19 @@ def has_open(pid: int, path: str) -> bool:
 
 
 def resident_kb(pid: int) -> int:
+    return _status_kb(pid, "VmRSS")
+
+
+def peak_kb(pid: int) -> int:
+    """Return the most that a process has had in memory so far."""
+    return _status_kb(pid, "VmHWM")
+
+
+def _status_kb(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1])
-    raise AssertionError("no VmRSS")
+    raise AssertionError(f"no {name}")
 
 
 def is_alive(pid: int) -> bool:

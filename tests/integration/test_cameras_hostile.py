@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import gzip
+import json
 import signal
 import socket
 import sqlite3
@@ -24,7 +26,7 @@ from tests.integration.cameras_harness import (
     joined,
     opened,
 )
-from tests.integration.harness import DEADLINE_S, HOST, resident_kb, wait_until
+from tests.integration.harness import DEADLINE_S, HOST, linux_only, peak_kb, resident_kb, wait_until
 
 PACKETS = [
     *(
@@ -302,6 +304,59 @@ def test_a_database_that_cannot_be_read(tmp_path: Path) -> None:
             held.execute("ALTER TABLE away RENAME TO detections")
         assert len(gateway.records()) == 1
         assert "Traceback" not in gateway.said()
+
+
+@linux_only
+@pytest.mark.parametrize(("way", "most_mb"), [("plain", 200), ("packed", 200), ("polled", 500)])
+def test_many_large_bodies_at_once_are_taken_by_turns(tmp_path: Path, way: str, most_mb: int) -> None:
+    """Over Socket.IO events under way may have 128 MB beside."""
+    body = {**DETECTION, "annotated_image": "A" * 15_000_000}
+    text = json.dumps(body).encode()
+    packed = gzip.compress(text, 1)
+    with CameraGateway(tmp_path) as gateway:
+
+        def send(_: int) -> int:
+            if way == "polled":
+                with contextlib.closing(Polling(gateway.url)) as client:
+                    client.join()
+                    return client.post(f'42["lpr_data",{json.dumps(body)}]').status_code
+            headers = {"content-encoding": "gzip"} if way == "packed" else {}
+            content = packed if way == "packed" else text
+            url = f"{gateway.url}/api/detection"
+            return httpx.post(url, content=content, headers=headers, timeout=DEADLINE_S).status_code
+
+        with ThreadPoolExecutor(16) as senders:
+            answers = list(senders.map(send, range(16)))
+        assert set(answers) <= {200, 503}, answers
+        assert 200 in answers
+        wait_until(
+            lambda: gateway.statistics()["total_detections"] >= answers.count(200), "all should be kept"
+        )
+        assert peak_kb(gateway.pid) < most_mb * 1_000
+
+
+@linux_only
+def test_many_large_answers_at_once_stay_below_200_mb(tmp_path: Path) -> None:
+    """Also of those who do not read theirs; meanwhile others get small ones."""
+    with CameraGateway(tmp_path) as gateway, contextlib.ExitStack() as deaf:
+        for number in range(70):
+            body = {**HEALTH, **DETECTION, "detection_id": f"{number}", "unknown": "x" * 250_000}
+            assert gateway.post("/api/detection", body).status_code == 200
+        for _ in range(20):
+            client = deaf.enter_context(socket.create_connection((HOST, gateway.port)))
+            client.sendall(b"GET /api/records?limit=1000 HTTP/1.1\r\nhost: a\r\n\r\n")
+        found = gateway.get("/api/records?limit=3").json()
+        assert [one["detection_id"] for one in found["records"]] == ["69", "68", "67"]
+        deaf.close()
+        seen: list[str] = []
+        before = ""
+        while len(seen) < 70:
+            page = gateway.get(f"/api/records?limit=1000{before}").json()
+            seen += [one["detection_id"] for one in page["records"]]
+            before = f"&before={page['next_cursor']}"
+        assert seen == [str(number) for number in range(69, -1, -1)]
+        assert page["next_cursor"] is None
+        assert peak_kb(gateway.pid) < 200_000
 
 
 def test_half_a_handshake(gateway: CameraGateway) -> None:

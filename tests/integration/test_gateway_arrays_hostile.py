@@ -22,7 +22,7 @@ import numpy
 import pytest
 
 from tests.integration.arrays_harness import Arrays, ended_gateways, saved
-from tests.integration.harness import at_length, wait_until
+from tests.integration.harness import at_length, peak_kb, wait_until
 
 FORM = {"content-type": "multipart/form-data; boundary=b"}
 BEGIN = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.npy"\r\n\r\n'
@@ -365,11 +365,6 @@ def test_a_large_array_takes_no_memory(tmp_path: Path, order: str) -> None:
     limit_kb = 30_000 if order == "F" else 8_000
     assert peak_kb(gateway.pid) - before_kb < limit_kb
     assert gateway.end() == 0
-
-
-def peak_kb(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the files of another process")

@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from tests.integration.gateway_harness import Background, Serve
-from tests.integration.harness import at_length, linux_only, resident_kb, wait_until
+from tests.integration.harness import at_length, linux_only, peak_kb, resident_kb, wait_until
 
 FILE = "/api/process/file"
 DATA = "/api/process/data"
@@ -376,7 +376,7 @@ def test_a_large_file_takes_no_memory(server: Serve) -> None:
     count = at_length(500, 40) * 1_000_000 // len(block)
     begin = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
     assert server.post(FILE, files=upload(content=block)).status_code == 200
-    before_kb = peak_kb(server)
+    before_kb = peak_kb(server.pid)
     content_type = {"content-type": "multipart/form-data; boundary=b"}
     body = itertools.chain([begin], itertools.repeat(block, count), [b"\r\n--b--\r\n"])
     received = hashlib.sha256()
@@ -387,13 +387,8 @@ def test_a_large_file_takes_no_memory(server: Serve) -> None:
     for _ in range(count):
         expected.update(block)
     assert received.digest() == expected.digest()
-    assert peak_kb(server) - before_kb < 4_000
+    assert peak_kb(server.pid) - before_kb < 4_000
     server.until_clean()
-
-
-def peak_kb(server: Serve) -> int:
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 # --- hang-ups

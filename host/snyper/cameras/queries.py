@@ -22,6 +22,7 @@ MAX_LIMIT = 1_000
 MAX_BUCKETS = 50_000  # in one answer: 1,000 cameras in two days by the hour, in seven weeks by the day
 _MAX_COUNTED = 10_000  # rows that a query without a counter counts
 _MAX_CURSOR = 2**62
+_PAGE_CHARS = 1_000_000  # of details: read, they may take 20 times as much
 _TABLE = schema.detections
 
 
@@ -193,7 +194,8 @@ class Queries:
             return db.scalar(sql.select(sql.func.count()).select_from(chosen.subquery())) or 0
 
     def records(self, query: RecordQuery, counts: bool = True) -> RecordPage:
-        """Return a page of records, whose `total` is 0 unless it `counts`. Raises ValueError for a cursor
+        """Return a page of records, with fewer than `limit` where these have megabytes of details; its
+        `total` is 0 unless it `counts`. Raises ValueError for a cursor
         that is none, sqlalchemy.exc.SQLAlchemyError.
         """
         limit = max(1, min(query.limit, MAX_LIMIT))
@@ -209,11 +211,11 @@ class Queries:
                 order = (_TABLE.c.cursor.desc(),)
             statement = chosen.with_only_columns(_TABLE).where(*place).order_by(*order).limit(limit + 1)
             total = self._total(db, query, chosen) if counts else 0  # at first: what is counted is among them
-            rows = db.execute(statement).all()
-            found = self._pictures_of(db, [row.cursor for row in rows[:limit]])
-        records = tuple(_record(row, found.get(row.cursor, {})) for row in rows[:limit])
+            rows, has_more = _some(db.execute(statement), limit)
+            found = self._pictures_of(db, [row.cursor for row in rows])
+        records = tuple(_record(row, found.get(row.cursor, {})) for row in rows)
         next_cursor = None
-        if len(rows) > limit:
+        if has_more:
             last = records[-1]
             next_cursor = f"{last.time_s!r}:{last.cursor}" if _is_by_time(query) else str(last.cursor)
         return RecordPage(records, total, next_cursor, total < _MAX_COUNTED or _is_unconditional(query))
@@ -264,6 +266,19 @@ class Queries:
         for row in db.execute(query):
             found.setdefault(row.cursor, {})[row.place] = _picture(row)
         return found
+
+
+def _some(found: sql.CursorResult[Any], limit: int) -> tuple[list[sql.Row[Any]], bool]:
+    """Return rows of records, at most `limit` and _PAGE_CHARS, and whether there are more."""
+    rows: list[sql.Row[Any]] = []
+    chars = 0
+    for row in found:
+        if len(rows) == limit or chars > _PAGE_CHARS:
+            found.close()
+            return rows, True
+        rows.append(row)
+        chars += len(row.details)
+    return rows, False
 
 
 def _is_unconditional(query: RecordQuery) -> bool:

@@ -146,7 +146,8 @@ class RecordQuery:
 
 @dataclass(frozen=True)
 class RecordPage:
-    """Records, how many there are in all, and where the next page begins, None after the last. From 10,000 on
+    """Records, how many there are in all, and where the next page begins, None after the last: those with
+    megabytes of details come in shorter pages. From 10,000 on
     `total` may be a lower bound: `is_total_exact` says so.
     """
 

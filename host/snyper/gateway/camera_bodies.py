@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.records import (
@@ -152,16 +152,20 @@ def record_parts(page: RecordPage) -> list[bytes]:
     return [json.dumps(record_body(record), separators=(",", ":")).encode() for record in page.records]
 
 
-def records_body(parts: Sequence[bytes], last: RecordPage) -> bytes:
-    """Return the body of an answer with records, the last of which are of the page `last`."""
+def records_body(parts: Sequence[bytes], last: RecordPage) -> Iterator[bytes]:
+    """Iterate over the parts of an answer with records, the last of which are of the page `last`."""
     rest = {
         "total_count": last.total,
         "returned_count": len(parts),
         "next_cursor": last.next_cursor,
         "timestamp": now(),
     }
-    tail = json.dumps(rest, separators=(",", ":"))[1:]
-    return b'{"success":true,"records":[%b],%b' % (b",".join(parts), tail.encode())
+    yield b'{"success":true,"records":['
+    for number, part in enumerate(parts):
+        if number:
+            yield b","
+        yield part
+    yield b"]," + json.dumps(rest, separators=(",", ":"))[1:].encode()
 
 
 def record_body(record: Record) -> dict[str, object]:

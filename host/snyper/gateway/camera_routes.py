@@ -13,11 +13,10 @@ from snyper.gateway import camera_bodies as bodies
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_requests import fields_of, shaped, time_of
 from snyper.gateway.camera_settings import changed_settings, settings_body
-from snyper.gateway.places import Places
+from snyper.gateway.places import Places, places_for
 
 _DEFAULT_SPANS_S = {"hour": 86_400.0, "day": 30 * 86_400.0}
 _MAX_SETTINGS_BYTES = 10_000
-_SMALL_BYTES = 65_536  # a body of which needs no place
 
 
 class CameraRoutes:
@@ -62,12 +61,12 @@ class CameraRoutes:
 
     def _taking(self, take: Callable[[object], bodies.Item]) -> Handler:
         async def handler(exchange: Exchange) -> None:
-            announced = exchange.header("content-length")
-            if announced.isdecimal() and int(announced) <= _SMALL_BYTES:
+            count = places_for(exchange, self._most_bytes)
+            if not count:
                 await self._receive(exchange, take)
-            else:
-                async with self._places.one(exchange.address):
-                    await self._receive(exchange, take)
+                return
+            async with self._places.one(exchange.address, count):
+                await self._receive(exchange, take)
 
         return handler
 

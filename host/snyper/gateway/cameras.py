@@ -25,6 +25,7 @@ from snyper.gateway.log_routes import LogRoutes
 from snyper.gateway.record_routes import RecordRoutes
 from snyper.gateway.socket_io import PATH, SocketServer
 from snyper.shared.runtime import end_task
+from snyper.system.process import give_memory_back
 
 T = TypeVar("T")
 ANY_PAGE = "*"
@@ -47,6 +48,7 @@ async def serving_cameras(
     cameras stands in EXPECTED in `folder`, how long all is kept in FILE. `ruled` are rules, and the hub that
     they have cease fire. Raises OSError, ValueError.
     """
+    give_memory_back()
     expected = await asyncio.to_thread(_read, folder / EXPECTED, read_expectations)
     retention = await asyncio.to_thread(_read, folder / FILE, read_retention)
     async with opened(folder, database, zone=zone, expectations=expected, retention=retention) as cameras:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from snyper.cameras import export, grants
 from snyper.cameras.log import EXPORT, SEARCH, Entry, folded_pattern
 from snyper.cameras.plates import EXACT, NO_PATTERN, NO_PLATE, is_plate, parse_pattern
-from snyper.cameras.records import Malformed, Overloaded, RecordQuery
+from snyper.cameras.records import Malformed, Overloaded, RecordPage, RecordQuery
 from snyper.cameras.service import Cameras
 from snyper.cameras.times import iso
 from snyper.device.serving.exchange import Exchange, HungUp, Refusal
@@ -21,6 +22,9 @@ from snyper.gateway.places import Places
 
 _PAGE = 100  # read at once
 _MAX_ANSWER_BYTES = 16_000_000  # after which no more is read: 1,000 records have a quarter of it
+_LARGE_BYTES = 1_000_000  # from which on an answer is one of few, sent as fast as its client takes it
+_MAX_LARGE = 4  # at once
+_MAX_READS = 8  # at once: each has megabytes until it is JSON
 _MAX_BODY_BYTES = 1_000
 _MAX_EXPORTS = 4  # at once: each reads as fast as its client takes it
 _EXPORTED = {export.CSV: "text/csv; charset=utf-8", export.ZIP: "application/zip"}
@@ -35,6 +39,8 @@ class RecordRoutes:
     def __init__(self, gateway: Gateway, cameras: Cameras, granted: grants.Grants) -> None:
         self._cameras = cameras
         self._grants = granted
+        self._reads = Places(_MAX_READS, gateway.limits["hold_s"])
+        self._large = Places(_MAX_LARGE, gateway.limits["hold_s"])
         self._exports = Places(_MAX_EXPORTS, gateway.limits["hold_s"])
 
     def add_to(self, gateway: Gateway) -> None:
@@ -53,29 +59,36 @@ class RecordRoutes:
     async def _records(self, exchange: Exchange) -> None:
         among = self._grants.among(exchange.principal, grants.SEARCH)
         query = replace(record_query(fields_of(exchange), self._cameras.zone), among=among)
-        content, count = await self._answer_records(query)
-        await self._cameras.log.write(entry_of(SEARCH, exchange.principal, query, count))
-        await exchange.answer(200, content)
+        asked, parts, is_large = query, list[bytes](), False
+        async with AsyncExitStack() as stack:
+            while True:
+                page, more = await self._page(replace(asked, limit=min(_PAGE, query.limit - len(parts))))
+                parts += more
+                size = sum(map(len, parts))
+                if size > _LARGE_BYTES and not is_large:
+                    await stack.enter_async_context(self._large.one(exchange.address))
+                    is_large = True
+                if page.next_cursor is None or len(parts) >= query.limit or size > _MAX_ANSWER_BYTES:
+                    break
+                if query.after is None:
+                    asked = replace(asked, before=page.next_cursor)
+                else:
+                    asked = replace(asked, after=int(page.next_cursor))
+            await self._cameras.log.write(entry_of(SEARCH, exchange.principal, query, len(parts)))
+            body = list(bodies.records_body(parts, page))
+            if is_large:
+                await exchange.stream(iter(body), "application/json", length=sum(map(len, body)))
+            else:
+                await exchange.answer(200, b"".join(body))
 
-    async def _answer_records(self, query: RecordQuery) -> tuple[bytes, int]:
-        """Return an answer with as many records as are asked for, or as fit, and how many these are; it says
-        where to go on.
-        """
-        parts: list[bytes] = []
-        while True:
-            left = query.limit - len(parts)
+    async def _page(self, query: RecordQuery) -> tuple[RecordPage, list[bytes]]:
+        """Return a page of records, and these as JSON."""
+        async with self._reads.one():
             try:
-                page = await self._cameras.records(replace(query, limit=min(_PAGE, left)))
+                page = await self._cameras.records(query)
             except ValueError as error:  # of a cursor
                 raise Malformed(str(error)) from None
-            parts += await asyncio.to_thread(bodies.record_parts, page)
-            is_enough = len(parts) >= query.limit or sum(map(len, parts)) > _MAX_ANSWER_BYTES
-            if page.next_cursor is None or is_enough:
-                return bodies.records_body(parts, page), len(parts)
-            if query.after is None:
-                query = replace(query, before=page.next_cursor)
-            else:
-                query = replace(query, after=int(page.next_cursor))
+            return replace(page, records=()), await asyncio.to_thread(bodies.record_parts, page)
 
     async def _visits(self, exchange: Exchange) -> None:
         among = self._grants.among(exchange.principal, grants.SEARCH)

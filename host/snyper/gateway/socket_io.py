@@ -19,12 +19,11 @@ from socketio.packet import ACK, EVENT  # type: ignore[import-untyped]
 from snyper.device.serving.exchange import Exchange, HungUp, Message, Receive, Refusal, Send, deny
 from snyper.gateway.app import Gateway
 from snyper.gateway.outgoing import DEAF_S, Outgoing
-from snyper.gateway.places import Places, overloaded
+from snyper.gateway.places import Places, overloaded, places_for
 from snyper.gateway.socket_packets import limited_packet
 
 PATH = "/socket.io/"
 MAX_DECODE_PACKETS = 1_000  # of one request: clients send what has gathered
-_SMALL_BYTES = 65_536  # a body of which needs no place
 _CONNECT_S = 10.0  # for a session to say which of the server's names it wants
 _CHECK_S = 0.5  # between two looks at who has not answered a ping
 _MAX_UNDER_WAY = 32  # events of a client, whose next messages wait
@@ -244,11 +243,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
                 pass
             await self._handle(exchange, b"", exchange.gone())
             return
-        announced = exchange.header("content-length")
-        if announced.isdecimal() and int(announced) <= _SMALL_BYTES:
+        count = places_for(exchange, self._message_bytes)
+        if not count:
             await self._handle(exchange, await self._body(exchange), None)
             return
-        async with self._places.one(exchange.address):
+        async with self._places.one(exchange.address, count):
             await self._handle(exchange, await self._body(exchange), None)
 
     async def _body(self, exchange: Exchange) -> bytes:
