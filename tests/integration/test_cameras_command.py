@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from snyper.cameras.intake import detection_of, health_of, registration_of
-from snyper.cameras.log import DELETE
+from snyper.cameras.log import DELETE, SEARCH, Entry
 from snyper.cameras.records import CameraSettings, RecordQuery
 from snyper.cameras.service import opened
 from snyper.gateway.camera_keys import CameraKeys
@@ -192,6 +192,29 @@ async def test_a_folder_that_is_served_is_left_alone(tmp_path: Path) -> None:
         found = await asyncio.to_thread(snyper, "check", str(tmp_path / "cameras"))
     assert found.returncode == 1
     assert "end it, or name another folder" in found.stderr
+
+
+async def test_a_forgotten_plate_is_in_no_file_of_postgresql(tmp_path: Path, postgresql: Cluster) -> None:
+    """But for its write-ahead log; what is freed alone is there until its place is used again."""
+    url, plate = postgresql.new_database(), "QZ98W7"
+    async with opened(tmp_path / "cameras", url, sweeps=False) as cameras:
+        for number in range(20):
+            read = [plate] if number % 3 == 0 or number > 15 else ["AB 1"]
+            await cameras.detect(detection_of({**NAMES, "detection_id": str(number), "ocr_results": read}))
+        await cameras.log.write(Entry(SEARCH, "anna", {}, plate))
+
+    def files_with_it() -> list[Path]:
+        postgresql.execute(url, "CHECKPOINT")
+        files = [path for path in (postgresql.folder / "data" / "base").rglob("*") if path.is_file()]
+        return [path for path in files if plate.encode() in path.read_bytes()]
+
+    assert await asyncio.to_thread(files_with_it)
+    arguments = ("forget", str(tmp_path / "cameras"), "--plate", plate, "--database", url)
+    found = await asyncio.to_thread(snyper, *arguments)
+    assert (found.returncode, found.stderr) == (0, "10 records erased\n")
+    assert await asyncio.to_thread(files_with_it) == []
+    async with opened(tmp_path / "cameras", url) as cameras:
+        assert (await cameras.records(RecordQuery())).total == 10
 
 
 async def test_a_database_of_another_folder_is_refused(tmp_path: Path, postgresql: Cluster) -> None:

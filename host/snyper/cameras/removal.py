@@ -15,6 +15,7 @@ _DELETE_TRIGRAMS = sql.text(
     " VALUES ('delete', :number, :folded, :alike)"
 )
 _OF_CAMERAS = (schema.camera_settings, schema.hours, schema.told_healths, schema.healths, schema.components)
+_WITH_PLATES = "detections, entries, pictures, plates, sightings"  # tables, with what is theirs
 _OPTIMIZE_TRIGRAMS = sql.text("INSERT INTO plates_trigrams (plates_trigrams) VALUES ('optimize')")
 
 
@@ -79,13 +80,14 @@ class Removal:
                 db.execute(sql.delete(table).where(is_row))
         return len(rows)
 
-    def leave_no_trace(self) -> None:
-        """Have what was removed in no file of the database any more. PostgreSQL frees its rows; its own
+    def leave_no_trace(self, rewrites: bool) -> None:
+        """Have what was removed in no file of the database any more. Of PostgreSQL's, rows are freed, and may
+        still be read in the files' free space, unless it `rewrites` them, while which nobody has them; its
         write-ahead log and copies are its administrator's.
         """
         if not self._database.is_sqlite:
             with self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
-                db.execute(sql.text("VACUUM detections, sightings, plates, pictures"))
+                db.execute(sql.text(f"VACUUM (FULL {rewrites}) {_WITH_PLATES}"))
             return
         with self._database.writing() as db:
             db.execute(_OPTIMIZE_TRIGRAMS)

@@ -466,10 +466,13 @@ class Cameras:
         """Have a record outlive retention, or no more; tell whether it is there. Raises Overloaded."""
         return await self._change_rows(lambda: self._store.protect(cursor, is_protected))
 
-    async def erase_plate(self, plate: str, who: str = "", among: Sequence[str] | None = None) -> int:
+    async def erase_plate(
+        self, plate: str, who: str = "", among: Sequence[str] | None = None, rewrites: bool = False
+    ) -> int:
         """Erase all records of a plate, protected ones too, with their pictures, so that no file has it any
         more; return how many there were. `among` are the cameras of which, None for all: the log says no more
         that somebody looked for it, of those cameras alone where they are named, and that `who` erased.
+        PostgreSQL has it in the free space of its files unless it `rewrites` them, while which all wait.
         Raises OSError while somebody reads the database, Overloaded.
         """
         entry = Entry(DELETE, who)
@@ -479,7 +482,7 @@ class Cameras:
             count += erased
         await self._change_rows(lambda: self._store.log.erase_plate(plate, among))
         await self.log.write(replace(entry, count=count, times=0))
-        await self._work(self._store.leave_no_trace)
+        await self._change_rows(lambda: self._store.leave_no_trace(rewrites))
         return count
 
     async def remove_cameras(self, named: Sequence[str], with_records: bool, who: str) -> list[str]:

@@ -162,9 +162,9 @@ class Store:
         self._removal.remove_records(cursors)
         return len(cursors)
 
-    def leave_no_trace(self) -> None:
-        """Have what was removed in no file any more. Raises OSError."""
-        self._removal.leave_no_trace()
+    def leave_no_trace(self, rewrites: bool) -> None:
+        """Have what was removed in no file any more, as Removal has it. Raises OSError."""
+        self._removal.leave_no_trace(rewrites)
 
     def new_check(self, repairs: bool, forces: bool, reads: bool) -> Check:
         """Return a check of all pictures, to be taken step by step."""

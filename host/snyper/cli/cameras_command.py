@@ -116,7 +116,7 @@ def erase(
 
     if not is_plate(plate):
         fail(f"--plate: {NO_PLATE}", EXIT_USAGE)
-    count = _with_cameras(folder, database, lambda opened: opened.erase_plate(plate, _WHO))
+    count = _with_cameras(folder, database, lambda opened: opened.erase_plate(plate, _WHO, rewrites=True))
     if not count and parse_pattern(plate).kind != EXACT:
         fail(f"--plate: {NO_PATTERN}", EXIT_USAGE)
     if as_json:
