@@ -50,7 +50,7 @@ async def test_the_old_goes_by_camera_and_class_and_what_is_protected_stays(
     await keep(cameras, "shared", ocr_results=["ABC"], annotated_image=jpeg("same"))
     await keep(cameras, "protected", ocr_results=["ABC"], annotated_image=jpeg("same"))
     await keep(cameras, "lane", camera_id="lane")
-    await keep(cameras, "person", vehicle_detections=[{"class": "person", "bbox": [0, 0, 1, 1]}])
+    await keep(cameras, "person", vehicle_detections=[{"class": " Person", "bbox": [0, 0, 1, 1]}])
     await cameras.health(health_of({**NAMES, "component": "disk", "status": "healthy"}))
     [record] = [
         one for one in (await cameras.records(RecordQuery())).records if one.detection_id == "protected"

@@ -153,7 +153,9 @@ class Sweep:
             if rule.camera_id is not None:
                 fits.append(table.c.camera_id == rule.camera_id)
             if rule.class_name is not None:
-                fits.append(table.c.class_name == rule.class_name)
+                name = sql.func.lower(sql.func.trim(table.c.class_name))
+                is_same = name == rule.class_name.strip().lower()
+                fits.append((table.c.class_name == rule.class_name) | is_same)  # SQLite lowers ASCII alone
             whens.append((sql.and_(*fits), (rule.picture_days if is_of_pictures else rule.days) * DAY_S))
         default_s = (self._retention.picture_days if is_of_pictures else self._retention.days) * DAY_S
         kept_s = sql.case(*whens, else_=default_s) if whens else sql.literal(default_s)

@@ -78,9 +78,8 @@ class Rules:
         """Return what comes of a frame that was taken `age_s` ago, None where nobody knows."""
         fired: list[Rule] = []
         missed: list[tuple[Rule, str]] = []
-        rules = [
-            rule for rule in self.rules if rule.class_name and rule.camera in (None, detection.camera_id)
-        ]
+        camera = detection.camera_id.strip()
+        rules = [rule for rule in self.rules if rule.class_name and rule.camera in (None, camera)]
         things, doubts = _read(detection.details) if rules else ([], [])
         name: str | int | None = None
         for rule in rules:
