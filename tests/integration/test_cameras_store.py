@@ -215,6 +215,21 @@ async def test_a_clock_that_is_off_and_a_still_picture_are_said(cameras: Cameras
     assert [warning[:12] for warning in camera.warnings] == ["its clock is", "its picture "]
 
 
+async def test_health_is_stored_once_an_hour_also_by_a_clock_that_is_set(
+    cameras: Cameras, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was a year ahead would have nothing stored until that has passed."""
+    now_s, year_s = time.time, 365 * 86_400
+    stored = []
+    for ahead_s in (0, 3_500, year_s, year_s - 10, 0, 10, 3_700):
+        monkeypatch.setattr(time, "time", lambda: now_s() + ahead_s)  # noqa: B023
+        await cameras.health(health_of({**NAMES, "component": "disk", "status": "healthy"}))
+        with cameras._store._database.reading() as db:
+            stored.append(db.scalar(sql.select(sql.func.count()).select_from(schema.healths)))
+    assert stored == [1, 1, 2, 2, 3, 3, 4]
+    assert (await cameras.statistics()).total_health_checks == 7
+
+
 def test_a_reader_that_comes_disturbs_no_writer(tmp_path: Path) -> None:
     """What is written while new connections are opened is not refused for that."""
     database = Database(tmp_path, None)

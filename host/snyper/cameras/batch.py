@@ -249,7 +249,8 @@ class Batch:
             told[item.camera_id] = [*last_ids, item.health_id][-MAX_TOLD_HEALTHS:]
         key = (item.camera_id, item.component)
         last = components.get(key)
-        is_recent = last is not None and one.received_s - last["stored_s"] < _REPEATED_S
+        # Either way, since a clock that was ahead is set back.
+        is_recent = last is not None and abs(one.received_s - last["stored_s"]) < _REPEATED_S
         if last and is_recent and (last["status"], last["message"]) == (item.status, item.message):
             return answer
         common = {
