@@ -105,7 +105,9 @@ def test_what_comes_is_seen_at_once_and_who_is_gone_turns_grey(page: Page, gatew
         )
         inner, outer = shown
         assert inner["width"] == pytest.approx(outer["width"] / 2, abs=4)
-        expect(tile(page, "lane")).to_contain_text(re.compile(r"its clock is [\d,]+ d \d+ h behind"))
+        expect(tile(page, "lane")).to_contain_text(
+            re.compile(r"its clock is [\d,]+ (d \d+ h|h \d+ min) behind")
+        )
         camera.emit("lpr_data", {**lane, "annotated_image": picture(20), "ocr_results": ["XYZ 1"]})
         expect(tile(page, "lane").locator(".plates")).to_have_text("XYZ 1")
         expect(boxes).to_have_count(0)  # which are in the picture already
