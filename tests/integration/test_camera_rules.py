@@ -11,10 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from snyper.cameras.intake import detection_of
 from snyper.cameras.presence import MAX_SPOKEN_FOR
 from snyper.cameras.rules import read_rules
 from snyper.cameras.service import opened
-from snyper.client import HubClient, connect
+from snyper.client import CeaseFire, HubClient, ReconnectingClient, connect
 from snyper.gateway.camera_rules import CameraRules
 from snyper.shared.runtime import end_task
 from tests.integration.calls_harness import HubProcess
@@ -169,6 +170,34 @@ async def test_one_of_thousands_that_fall_silent_at_once_is_not_overlooked(tmp_p
                 cameras.disconnect(connection)
             assert await until_held(console) == "the lane cannot be seen"
             await end_task(watching)
+
+
+class SlowClient(ReconnectingClient):
+    """A client that hears late of the cease fire that it has asked for."""
+
+    def __init__(self, hub: str) -> None:
+        super().__init__(hub)
+        self.hears = asyncio.Event()
+
+    async def cease_fire(self, *about: Any, **more: Any) -> CeaseFire:
+        state = await super().cease_fire(*about, **more)
+        await self.hears.wait()
+        return state
+
+
+async def test_who_is_seen_after_a_release_is_not_taken_for_who_was_seen_before(tmp_path: Path) -> None:
+    with HubProcess() as hub:
+        client = SlowClient(hub.address)
+        async with opened(tmp_path / "cameras") as cameras, client, connect(hub.address) as console:
+            rules = CameraRules(read_rules(RULES), cameras, client)
+            for _ in range(3):
+                rules.judge(detection_of(person()))
+            assert await until_held(console) == "person at lane"
+            await console.release(by="a person")
+            for _ in range(50):
+                rules.judge(detection_of(person()))
+            client.hears.set()
+            assert await until_held(console) == "person at lane"
 
 
 @pytest.mark.long

@@ -40,6 +40,7 @@ class CameraRules:
         self._cameras = cameras
         self._hub = hub
         self._calling: dict[Rule, asyncio.Task[str]] = {}
+        self._waiting: dict[Rule, asyncio.Task[str]] = {}  # each until the call before it is over
         self._holding: dict[Rule, asyncio.Task[None]] = {}
 
     @property
@@ -77,7 +78,11 @@ class CameraRules:
                         for camera_id in filter(self._cameras.is_silent, self._rules.expected):
                             self._on_silence(camera_id)
         finally:
-            calls: list[asyncio.Task[Any]] = [*self._calling.values(), *self._holding.values()]
+            calls: list[asyncio.Task[Any]] = [
+                *self._waiting.values(),
+                *self._calling.values(),
+                *self._holding.values(),
+            ]
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
@@ -119,11 +124,18 @@ class CameraRules:
         return None if at_s is None else time.time() - at_s
 
     def _fire(self, rule: Rule) -> asyncio.Task[str]:
-        if rule not in self._calling:
-            task = asyncio.create_task(self._cease_fire(rule))
-            self._calling[rule] = task
-            task.add_done_callback(lambda _: self._calling.pop(rule, None))
-        return self._calling[rule]
+        """Return a call that has not begun: to one that has, the hub may have answered before a person
+        released what is to hold again now.
+        """
+        if rule not in self._waiting:
+            self._waiting[rule] = asyncio.create_task(self._call_after(self._calling.get(rule), rule))
+        return self._waiting[rule]
+
+    async def _call_after(self, before: asyncio.Task[str] | None, rule: Rule) -> str:
+        if before is not None:
+            await asyncio.wait([before])
+        self._calling[rule] = self._waiting.pop(rule)
+        return await self._cease_fire(rule)
 
     async def _cease_fire(self, rule: Rule) -> str:
         """Have the hub cease fire; return what came of it."""
