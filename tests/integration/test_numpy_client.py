@@ -269,6 +269,21 @@ def test_how_the_command_ends(gateway: Arrays, tmp_path: Path) -> None:
     assert into.read_text() == "as it was"
 
 
+def test_the_command_says_what_it_waits_for(tmp_path: Path) -> None:
+    gateway = Arrays(tmp_path, "--limit", "arrays=1")
+    gateway.store([1])
+    (tmp_path / "probe.npy").write_bytes(saved([2]))
+    upload = ("upload", str(tmp_path / "probe.npy"), "--to", gateway.url)
+    command = [sys.executable, "-m", "snyper.cli", "arrays", *upload]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        assert re.fullmatch(r"there are 1 arrays.* \(507\); the next try is in 6\d s\n", said), said
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(60), process.stderr.read()) == (130, "stopped\n")
+    assert gateway.end() == 0
+
+
 def test_the_command_shows_a_signal(tmp_path: Path) -> None:
     gateway = Arrays(tmp_path, "--demo-signal")
     try:

@@ -1,10 +1,12 @@
 """Tries: which answers are worth another one, and how long to wait before it."""
 
+import logging
 import random
 from typing import Callable, Optional, TypeVar
 
 from snyper.device.errors import Refused, ServerFailed, Unreachable
 from snyper.device.limits import Limits
+from snyper.device.text import one_line
 
 T = TypeVar("T")
 
@@ -14,6 +16,9 @@ _LONGEST_DELAY_S = 60.0
 
 # A server that wants to be left alone for longer has its reason: whoever waits is told.
 _PATIENCE_S = 120.0
+_UNSAID_S = 5.0  # up to which a wait needs no word
+
+_log = logging.getLogger("snyper.device")
 
 _BUSY = (408, 425, 429)  # the 4xx that may be another answer the next time
 
@@ -49,12 +54,17 @@ class Tries:
         self._failures = 0
 
     def failed(self, error: Exception) -> None:
-        """Wait before the next try; raise `error` where there is none, or the server is away for long."""
+        """Wait before the next try, and log why where that takes long; raise `error` where there is none, or
+        the server is away for long.
+        """
         self._failures += 1
         retry_after_s = error.retry_after_s if isinstance(error, ServerFailed) else None
         if self._failures >= self._tries or (retry_after_s or 0) > _PATIENCE_S:
             raise error
-        self._limits.wait(delay_s(self._failures, retry_after_s))
+        wait_s = delay_s(self._failures, retry_after_s)
+        if wait_s > _UNSAID_S:
+            _log.warning("%s; the next try is in %.0f s", one_line(str(error)), wait_s)
+        self._limits.wait(wait_s)
 
     def run(self, attempt: Callable[[], T]) -> T:
         """Return what `attempt` returns, called again while it raises Unreachable or ServerFailed."""
