@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -225,6 +226,7 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         (("arrays", "list", "--to", "127.0.0.1:28000"), "is no http://HOST:PORT", 2),
         (("arrays", "record", "lab1/a", "--folder", str(tmp_path / "file" / "x")), "cannot be recorded", 1),
         (("arrays", "record", "lab1/a", "--folder", "/proc/recordings"), "cannot be recorded into", 1),
+        (("recordings", "list", "--folder", str(tmp_path / "none")), "there is no folder", 1),
     ):
         status, _, error = await run_snyper(*arguments)
         assert (status, said in error) == (expected, True), error
@@ -249,6 +251,28 @@ async def test_an_export_that_has_no_room_leaves_what_was_there(small_disk: Path
         assert (status, error) == (1, f"snyper: {small_disk / name}: No space left on device\n")
         assert (small_disk / name).read_text() == "before"
     assert _names_in(small_disk) == ["out.csv", "out.npy"]
+
+
+async def test_a_recorder_that_ends_on_a_full_disk_says_what_is_missing(small_disk: Path) -> None:
+    arguments = ("arrays", "record", "lab1/count", "--folder", str(small_disk))
+    async with counting() as (counter, variables), snyper(*arguments, **variables) as command:
+        await until(lambda: counter.stream.is_read, "it should be read")
+        await counter.send(1_000)
+        await command.says("lab1/count: into")
+        with (small_disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4_096))
+        sent = 1_000
+        while "goes on when there is room" not in command.err:
+            await counter.send(10_000)
+            sent += 10_000
+        status = await command.interrupt()
+        assert status == 1, (command.out, command.err)
+        assert re.search(r"the end of lab1/count is not in .*: the disk is full", command.err)
+    said = re.search(r"([\d,]+) samples, ([\d,]+) missing", command.out)
+    assert said is not None, command.out
+    stored, missing = (int(text.replace(",", "")) for text in said.groups())
+    assert 0 < missing <= sent - stored  # what was on its way yet is neither
 
 
 async def test_a_hub_that_starts_again_leaves_a_gap_with_numbers(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def record(
 
 
 def _tell_end(begun: "list[tuple[Path, Recorder]]", as_json: bool) -> None:
+    """Say what is recorded, and end the command where the end of something is not."""
     for path, recorder in begun:
         progress = recorder.progress
         if as_json:
@@ -140,6 +141,10 @@ def _tell_end(begun: "list[tuple[Path, Recorder]]", as_json: bool) -> None:
         else:
             text = f"{recorder.name}: {plural(progress.stored, 'sample')}, {progress.gaps:,} missing"
             out.print(one_line(f"{text}, in {shown(path)}"), highlight=False, soft_wrap=True)
+    for path, recorder in begun:
+        if failing := recorder.progress.failing:
+            why = f"the end of {recorder.name} is not in {shown(path)}: {failing}"
+            fail(f"{why}. With --continue another recorder goes on there", EXIT_FAILED)
 
 
 async def _tell_waiting(hub: "HubClient", streams: list[str], begun: "list[tuple[Path, Recorder]]") -> None:

@@ -43,6 +43,8 @@ def list_recordings(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> N
     from snyper.recordings.errors import RecordingError
     from snyper.recordings.retention import recordings_in
 
+    if folder != DEFAULT_FOLDER and not folder.is_dir():
+        fail(f"there is no folder {shown(folder)}", EXIT_FAILED)
     found = []
     for path in recordings_in(folder):
         try:
