@@ -299,3 +299,35 @@ async def test_an_asynchronous_generator_whose_client_is_gone_ends(is_async: boo
         await c.close()
         await c.rest()  # whose turn is after its end
         assert scanner.left == ["CancelledError"]
+
+
+class Gate:
+    """A gate that looks whether who called it is still there."""
+
+    def __init__(self) -> None:
+        self.server: AsyncServer | None = None
+        self.began = asyncio.Event()
+        self.away = asyncio.Event()
+        self.found: list[bool] = []
+
+    async def look(self) -> None:
+        """Look, then once the caller is away."""
+        assert self.server is not None
+        self.found.append(self.server.is_caller_away())
+        self.server.when_caller_away(self.away.set)
+        self.began.set()
+        await self.away.wait()
+        self.found.append(self.server.is_caller_away())
+
+
+async def test_a_function_sees_whether_its_caller_is_there() -> None:
+    gate = Gate()
+    async with AsyncServer(gate, address=HOST, port=0) as server:
+        gate.server = server
+        async with AsyncClient(address=HOST, port=server.port) as client:
+            call = asyncio.create_task(client.look())
+            await gate.began.wait()
+        await asyncio.gather(call, return_exceptions=True)
+        await gate.away.wait()
+        await becomes(lambda: len(gate.found) == 2)
+    assert gate.found == [False, True]

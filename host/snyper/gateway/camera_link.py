@@ -99,7 +99,8 @@ class LinkedCameras:
         except CamerasError as error:
             raise ValueError(str(error)) from None
         self._check(about.camera_id)
-        self._note(about.camera_id, about.checkpoint_id)
+        if not self._server.is_caller_away():  # who has left since is no longer there for it
+            self._note(about.camera_id, about.checkpoint_id)
         return time.time_ns() // 1_000
 
     # ---

@@ -209,6 +209,11 @@ class BaseServer:
         job: Job = current_job.get()
         return job.session.id
 
+    def is_caller_away(self) -> bool:
+        """Tell whether the caller of the function that runs here has no connection now."""
+        job: Job = current_job.get()
+        return job.session.send is None
+
     def when_caller_away(self, callback: Callable[[], object]) -> None:
         """Have `callback` called, in some thread, whenever the caller of the function that runs here has
         lost its connection, also once that has returned; instead of the callback that it had.
