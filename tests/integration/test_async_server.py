@@ -302,7 +302,7 @@ async def test_an_asynchronous_generator_whose_client_is_gone_ends(is_async: boo
 
 
 class Gate:
-    """A gate that looks whether who called it is still there."""
+    """A gate that knows whether who called it is still there."""
 
     def __init__(self) -> None:
         self.server: AsyncServer | None = None
@@ -310,8 +310,8 @@ class Gate:
         self.away = asyncio.Event()
         self.found: list[bool] = []
 
-    async def look(self) -> None:
-        """Look, then once the caller is away."""
+    async def wait(self) -> None:
+        """Wait until the caller is away."""
         assert self.server is not None
         self.found.append(self.server.is_caller_away())
         self.server.when_caller_away(self.away.set)
@@ -325,7 +325,7 @@ async def test_a_function_sees_whether_its_caller_is_there() -> None:
     async with AsyncServer(gate, address=HOST, port=0) as server:
         gate.server = server
         async with AsyncClient(address=HOST, port=server.port) as client:
-            call = asyncio.create_task(client.look())
+            call = asyncio.create_task(client.wait())
             await gate.began.wait()
         await asyncio.gather(call, return_exceptions=True)
         await gate.away.wait()
