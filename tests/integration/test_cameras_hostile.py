@@ -314,7 +314,7 @@ def test_many_large_bodies_at_once_are_taken_by_turns(tmp_path: Path, way: str, 
     body = {**DETECTION, "annotated_image": "A" * 15_000_000}
     text = json.dumps(body).encode()
     packed = gzip.compress(text, 1)
-    with CameraGateway(tmp_path) as gateway:
+    with CameraGateway(tmp_path, "--limit", "sio_ping_s=60") as gateway:  # nobody polls meanwhile
 
         def send(_: int) -> int:
             if way == "polled":
