@@ -69,7 +69,7 @@ async def test_a_file_and_a_recording(tmp_path: Path) -> None:
     assert said.startswith("lab1/accelerometer: 4.00 s from 2026-12-01 21:00:00 UTC on\n")
     assert "│ 1 door [31mopened$x$" in said
     status, _, err = await run_snyper(
-        *(*PLOT, str(folder), "--begin", "3", "--channel", "0", "--rolling", "0.1"),
+        *(*PLOT, str(folder), "--begin", "3", "--channel", "x", "--rolling", "0.1"),
         *("--png", str(tmp_path / "y.png")),
         **HERE,
     )
@@ -101,7 +101,7 @@ async def test_what_goes_wrong_is_one_line(gateway: Arrays, tmp_path: Path) -> N
         ((f"{tmp_path}/recording", "--slice", "3"), "no --slice", 2),
         ((f"{tmp_path}/recording", "--begin", "9"), "it lasts 3.999 s", 1),
         (("spike", "--begin", "9"), "--slice is of an array", 2),
-        (("spike", "--channel", "2"), "there are the channels 0 to 1", 1),
+        (("spike", "--channel", "2"), "it has no channel 2: 0 to 1", 1),
         (("spike", "--slice", "x"), "is no slice", 1),
         (("nobody",), "there is no array nobody (404)", 1),
         (("spike", "--png", str(tmp_path)), "Is a directory", 1),

@@ -68,17 +68,17 @@ def test_channels_are_all_axes_but_the_first(order: Any) -> None:
     plot = plot_of_array("a", array)
     assert [lines.high.tolist() for lines in plot.lines()] == array.reshape(4, 6).T.tolist()
     assert [lines.name for lines in plot.lines()] == [f"channel {number}" for number in range(6)]
-    plot = plot_of_array("a", array, [4, 1])
+    plot = plot_of_array("a", array, ["4", "1", "4"])
     assert [lines.high.tolist() for lines in plot.lines()] == array.reshape(4, 6).T[[4, 1]].tolist()
     assert plot.title() == "a: float64, 4 × 2 × 3, 2 of 6 channels"
     assert "channel 4" in drawn(plot)
     wide = plot_of_array("a", numpy.zeros((3, 100)))
     assert len(wide.lines()) == SHOWN_CHANNELS
-    for wanted, said in (([6], "the channels 0 to 5"), ([-1], "the channels 0 to 5")):
+    for wanted, said in ((["6"], "no channel 6: 0 to 5"), (["-1"], "no channel -1: 0 to 5")):
         with pytest.raises(ValueError, match=said):
             plot_of_array("a", array, wanted)
     with pytest.raises(ValueError, match="at most 64"):
-        plot_of_array("a", numpy.zeros((3, 100)), range(65))
+        plot_of_array("a", numpy.zeros((3, 100)), [str(number) for number in range(65)])
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_recording_is_plotted_with_its_gap_and_its_marks(tmp_path: Path) -> No
         text = drawn(plot)
         assert "door [31mopened" in text
         assert "\x1b" not in text
-        part = plot_of_recording(recording, 3.2, 3.6, [0], 0.01)
+        part = plot_of_recording(recording, 3.2, 3.6, ["x"], 0.01)
         [lines] = part.lines()
         assert part.span() == pytest.approx((3.2, 3.6), abs=1e-5)
         assert (part.marks(), lines.x.min(), lines.x.max()) == (
@@ -164,8 +164,10 @@ def test_a_recording_is_plotted_with_its_gap_and_its_marks(tmp_path: Path) -> No
         for begin, end in ((2.2, 2.8), (4.0, None), (3.0, 2.0), (None, 0.0)):
             with pytest.raises(RecordingError, match="was recorded then"):
                 plot_of_recording(recording, begin, end)
-        with pytest.raises(ValueError, match="the channels 0 to 1"):
-            plot_of_recording(recording, wanted=[2])
+        [lines] = plot_of_recording(recording, wanted=["1"]).lines()
+        assert numpy.nanmax(lines.high) == 3_990
+        with pytest.raises(ValueError, match="it has no channel z: x, y"):
+            plot_of_recording(recording, wanted=["z"])
 
 
 def test_epochs_of_other_channels_are_not_in_one_plot(tmp_path: Path) -> None:
@@ -215,6 +217,6 @@ def test_of_complex_numbers_a_recording_has_the_absolute_value(tmp_path: Path) -
     writer.write_block(0, samples, 0, 0, 40)
     writer.close()
     with open_recording(tmp_path / "r") as recording:
-        [lines] = plot_of_recording(recording, wanted=[1]).lines()
+        [lines] = plot_of_recording(recording, wanted=["1"]).lines()
         assert lines.low == pytest.approx(numpy.full(len(lines.low), 3), rel=1e-5)
         assert lines.high == pytest.approx(lines.low, rel=1e-5)

@@ -13,9 +13,9 @@ from snyper.streams.subscriber import StreamReader
 FAR_US = (1 << 53) - 1
 
 
-def plotted(*blocks: Block, spec: StreamSpec | None = None) -> StreamPlot:
+def plotted(*blocks: Block, spec: StreamSpec | None = None, channel: str = "0") -> StreamPlot:
     """Return a plot of 10 s that has taken these blocks, as they are read."""
-    plot = StreamPlot("lab1/count", 0, 10, 0.5)
+    plot = StreamPlot("lab1/count", channel, 10, 0.5)
     reader = StreamReader.__new__(StreamReader)
     reader.spec = spec or StreamSpec("<f8", (), 100)
     for block in blocks:
@@ -25,6 +25,21 @@ def plotted(*blocks: Block, spec: StreamSpec | None = None) -> StreamPlot:
 
 def block_at(at_us: int, seq: int = 0, value: float = 1.0) -> Block:
     return Block("e", seq, numpy.full(100, value), at_us, 0, at_us)
+
+
+@pytest.mark.parametrize("channel", ["z", "2"])
+def test_a_channel_has_a_name_and_a_number(channel: str) -> None:
+    spec = StreamSpec("<f8", (3,), 100, ("x", "y", "z"), ("g", "g", "m/s"))
+    samples = numpy.tile([1.0, 2.0, 3.0], (100, 1))
+    plot = plotted(Block("e", 0, samples, 0, 0, 0), spec=spec, channel=channel)
+    [lines] = plot.lines()
+    assert (set(lines.high.tolist()), plot.unit()) == ({3.0}, "m/s")
+    assert plot.title().startswith("lab1/count z, ")
+
+
+def test_a_channel_that_there_is_not_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match="it has no channel x: 0"):
+        plotted(block_at(0), channel="x")
 
 
 @pytest.mark.parametrize("before_us", [60_000_000, FAR_US])

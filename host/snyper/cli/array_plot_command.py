@@ -40,8 +40,11 @@ def plot(
         float | None, typer.Option(metavar="S", help="End so many seconds after a recording's begin.")
     ] = None,
     channel: Annotated[
-        list[int] | None,
-        typer.Option(metavar="N", help="Which value of a sample, from 0; repeated for several.", min=0),
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|N",
+            help="Which value of a sample, by its name or from 0 on; repeated for several.",
+        ),
     ] = None,
     rolling: Annotated[
         float | None,
@@ -82,7 +85,7 @@ def plot(
 def _of_stored(
     which: str,
     part: str,
-    channels: list[int],
+    channels: list[str],
     rolling: float | None,
     to: str,
     hub: str | None,
@@ -100,7 +103,7 @@ def _of_stored(
         return _of_file(path, which + (f"[{part}]" if part else ""), "", channels, rolling)
 
 
-def _of_file(path: Path, name: str, part: str, channels: list[int], rolling: float | None) -> "StillPlot":
+def _of_file(path: Path, name: str, part: str, channels: list[str], rolling: float | None) -> "StillPlot":
     from snyper.arrays.file_array import open_array
     from snyper.streams.array_plot import plot_of_array
 
@@ -109,7 +112,7 @@ def _of_file(path: Path, name: str, part: str, channels: list[int], rolling: flo
 
 
 def _of_recording(
-    path: Path, begin: float | None, end: float | None, channels: list[int], rolling: float | None
+    path: Path, begin: float | None, end: float | None, channels: list[str], rolling: float | None
 ) -> "StillPlot":
     from snyper.recordings import open_recording
     from snyper.recordings.plot import plot_of_recording

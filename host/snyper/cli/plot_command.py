@@ -32,7 +32,10 @@ def plot(
             metavar="S", help="The time of the rolling mean and deviation.", min=0, max=_MAX_SECONDS
         ),
     ] = 0.5,
-    channel: Annotated[int, typer.Option(metavar="N", help="Which value of a sample, from 0.", min=0)] = 0,
+    channel: Annotated[
+        str,
+        typer.Option(metavar="NAME|N", help="Which value of a sample, by its name or from 0 on."),
+    ] = "0",
     history: Annotated[
         str | None, typer.Option(metavar="TIME", help="Begin so long ago: 10s, 5m; by default now.")
     ] = None,

@@ -19,7 +19,7 @@ def plot_of_recording(
     recording: Recording,
     begin_s: float | None = None,
     end_s: float | None = None,
-    wanted: Sequence[int] = (),
+    wanted: Sequence[str] = (),
     rolling_s: float | None = None,
 ) -> StillPlot:
     """Make the plot of a recording, or of what is between two instants of it, in seconds from its begin, in
@@ -41,7 +41,7 @@ def plot_of_recording(
     if spec is None:
         raise RecordingError(f"nothing of {name} was recorded then")
     count = prod(spec.shape)
-    channels = chosen_channels(count, wanted)
+    channels = chosen_channels(count, wanted, spec.names)
     found = recording.overview(begin_us, end_us, COLUMNS, drawn_channels(spec, channels))
     rows = numpy.flatnonzero(found.samples)
     labels = [channel_label(spec.names, one) for one in channels]

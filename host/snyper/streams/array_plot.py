@@ -7,18 +7,18 @@ import numpy
 
 from snyper.streams.columns import MAX_CHANNELS
 from snyper.streams.plot import StillPlot
+from snyper.streams.spec import channel_number
 
 SHOWN_CHANNELS = 8  # where none are named: more are not told apart
 _BATCH = 1 << 18  # values at once
 
 
-def chosen_channels(count: int, wanted: Sequence[int]) -> list[int]:
+def chosen_channels(count: int, wanted: Sequence[str], names: Sequence[str] = ()) -> list[int]:
     """Return which of `count` channels are shown. Raises ValueError for those that there are not."""
-    if not all(0 <= channel < count for channel in wanted):
-        raise ValueError(f"there are the channels 0 to {count - 1}")
-    if len(wanted) > MAX_CHANNELS:
+    chosen = dict.fromkeys(channel_number(channel, count, names) for channel in wanted)
+    if len(chosen) > MAX_CHANNELS:
         raise ValueError(f"at most {MAX_CHANNELS} channels are shown at once")
-    return list(dict.fromkeys(wanted)) or list(range(min(count, SHOWN_CHANNELS)))
+    return list(chosen) or list(range(min(count, SHOWN_CHANNELS)))
 
 
 def shown_of(count: int, channels: Sequence[int]) -> str:
@@ -31,7 +31,7 @@ def shown_of(count: int, channels: Sequence[int]) -> str:
 def plot_of_array(
     name: str,
     array: Any,
-    wanted: Sequence[int] = (),
+    wanted: Sequence[str] = (),
     rolling: float | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> StillPlot:

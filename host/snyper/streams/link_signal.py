@@ -15,7 +15,7 @@ from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ProtocolError
 from snyper.streams.block import Block
 from snyper.streams.packet import Array, Packet
-from snyper.streams.spec import StreamSpec
+from snyper.streams.spec import StreamSpec, channel_number
 from snyper.streams.subscriber import StreamReader
 
 ALL_CHANNELS = "all"
@@ -122,13 +122,7 @@ def _channel(spec: StreamSpec, wanted: str | None) -> int | None:
         if count > MAX_VALUES:
             raise ValueError(f"a sample has {count:,} values, and clients take {MAX_VALUES:,}: choose one")
         return None if spec.shape else 0
-    if wanted is None:
-        return 0
-    if wanted in spec.names:
-        return spec.names.index(wanted)
-    if wanted.isascii() and wanted.isdigit() and int(wanted) < count:
-        return int(wanted)
-    raise ValueError(f"it has no channel {wanted}: {', '.join(spec.names) or f'0 to {count - 1}'}")
+    return 0 if wanted is None else channel_number(wanted, count, spec.names)
 
 
 async def _gathered(reader: StreamReader) -> AsyncGenerator[tuple[StreamSpec, list[Block]], None]:

@@ -1,5 +1,6 @@
 """Plots of numbers: the last seconds of a stream, or all of what is stored."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy
 from snyper.streams import Block, StreamSpec
 from snyper.streams.block import Mark
 from snyper.streams.columns import Columns, LiveColumns, column_width_us
+from snyper.streams.spec import channel_number
 from snyper.streams.subscriber import StreamReader
 
 COLUMNS = 1_000
@@ -86,16 +88,19 @@ def channel_label(names: Sequence[str], channel: int) -> str:
 
 
 class StreamPlot:
-    """The last `seconds` of one channel of the stream `name`, with the mean and deviation of `rolling_s`."""
+    """The last `seconds` of one channel of the stream `name`, that of a name or a number from 0 on, with the
+    mean and deviation of `rolling_s`.
+    """
 
     axis = "seconds before the newest sample"
 
-    def __init__(self, name: str, channel: int, seconds: float, rolling_s: float) -> None:
+    def __init__(self, name: str, channel: str, seconds: float, rolling_s: float) -> None:
         self.name = name
         self.seconds = seconds
         self.lost = 0
         self.note = ""  # what is said behind the title
-        self._channel = channel
+        self._wanted = channel
+        self._channel = 0
         self._rolling_s = rolling_s
         self._spec: StreamSpec | None = None
         self._columns: LiveColumns | None = None
@@ -115,6 +120,7 @@ class StreamPlot:
         self._reader = reader
         if self._columns is None or spec != self._spec or self._columns.is_of_another_clock(block):
             width_us = column_width_us(round(self.seconds * 1e6), COLUMNS)
+            self._channel = channel_number(self._wanted, math.prod(spec.shape), spec.names)
             self._columns = LiveColumns(spec, width_us, COLUMNS, [self._channel])
             self._spec = spec
             self._marks.clear()

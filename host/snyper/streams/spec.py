@@ -1,6 +1,7 @@
 """The spec of a stream: its samples. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,3 +50,15 @@ class StreamSpec:
     def sample_bytes(self) -> int:
         """Return how many bytes a sample has."""
         return int(self.dtype[2:]) * math.prod(self.shape)
+
+
+def channel_number(wanted: str, count: int, names: Sequence[str] = ()) -> int:
+    """Return which of the `count` values of a sample is meant by its name, or its number from 0 on. Raises
+    ValueError, with those that there are.
+    """
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isascii() and wanted.isdigit() and int(wanted) < count:
+        return int(wanted)
+    numbers = f"0 to {count - 1}" if count > 1 else "0"
+    raise ValueError(f"it has no channel {wanted}: {', '.join(names) or numbers}")
