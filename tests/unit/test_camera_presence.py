@@ -173,19 +173,34 @@ def test_what_is_known_of_a_former_life() -> None:
     seen.presence.recall("street", "gate", NOON_S - 100.0, *seen.now)
     seen.presence.recall("yard", "gate", NOON_S - 100.0, *seen.now)
     assert [seen.presence.status_of(name) for name in ("lane", "street", "yard")] == [ONLINE, OFFLINE, ASLEEP]
-    assert seen.after(FIRST_S) == ["lane offline"]
+    assert seen.after(FIRST_S - 5.5) == []
+    assert seen.after(0.5) == ["lane offline"]
+
+
+def test_a_former_life_is_part_of_its_silence() -> None:
+    """Also where its clock was set back since, and for a camera whose interval is known."""
+    seen = Seen(quick=Expectation(interval_s=3.0, grace_s=1.0), slow=Expectation(interval_s=60.0))
+    for name, ago_s in (("quick", 4.0), ("slow", 100.0), ("ahead", -3_600.0)):
+        seen.presence.recall(name, "gate", NOON_S - ago_s, *seen.now)
+        assert seen.presence.status_of(name) == ONLINE
+    assert seen.after(5.5) == []
+    assert seen.after(0.5) == ["quick offline"]
+    assert seen.after(FIRST_S - 6.0) == ["ahead offline"]
+    assert seen.after(20.0) == ["slow offline"]
 
 
 def test_who_is_expected_and_does_not_come() -> None:
     seen = Seen(yard=Expectation(asleep_until_s=NOON_S + 100.0))
     seen.presence.recall("known", "gate", NOON_S - 100.0, *seen.now)
-    for name in ("lane", "yard", "here", "known"):
+    seen.presence.recall("just seen", "gate", NOON_S - 55.0, *seen.now)
+    for name in ("lane", "yard", "here", "known", "just seen"):
         seen.presence.expect_soon(name, seen.now_s)
     assert seen.connect("it", "here") == ["here online"]
     seen.presence.expect_soon("here", seen.now_s)
     assert [seen.presence.status_of(name) for name in ("lane", "here")] == [OFFLINE, ONLINE]
-    assert list(seen.presence) == ["here"]
-    assert sorted(seen.after(FIRST_S)) == ["known offline", "lane offline", "yard asleep"]
+    assert sorted(seen.presence) == ["here", "just seen"]
+    assert seen.after(FIRST_S - 0.5) == []
+    assert sorted(seen.after(0.5)) == ["just seen offline", "known offline", "lane offline", "yard asleep"]
     assert seen.after(100.0) == ["yard offline"]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from snyper.cameras.silence import FIRST_S, Expectation, Intervals
+from snyper.cameras.silence import FIRST_S, Expectation, Intervals, allowed_s
 from snyper.cameras.zones import Zones
 
 ONLINE = "online"
@@ -57,18 +57,18 @@ class Presence:
 
     def recall(self, camera_id: str, checkpoint_id: str, seen_s: float, now_s: float, wall_s: float) -> None:
         """Know a camera that was seen in a former life of this process; nobody is told."""
-        known = self._enter(camera_id, checkpoint_id, seen_s)
-        known.until_s = now_s + FIRST_S if wall_s - seen_s < FIRST_S else 0.0
+        known, expected = self._enter(camera_id, checkpoint_id, seen_s), self._of(camera_id)
+        silence_s = allowed_s(expected.interval_s) + expected.grace_s
+        known.until_s = now_s + silence_s - max(0.0, wall_s - seen_s)
         known.status = ONLINE
         self._judge(camera_id, now_s, wall_s)
 
     def expect_soon(self, camera_id: str, now_s: float) -> None:
         """Expect to hear of a camera within a minute: until then it is not said to be gone."""
-        if camera_id not in self._known:
-            self._enter(camera_id, "", 0.0).until_s = now_s + FIRST_S
-        elif self._known[camera_id].status != ONLINE:
-            self._known[camera_id].status = _AWAITED
-            self._known[camera_id].until_s = now_s + FIRST_S
+        known = self._known.get(camera_id) or self._enter(camera_id, "", 0.0)
+        if known.status != ONLINE:
+            known.status, known.until_s = _AWAITED, 0.0
+        known.until_s = max(known.until_s, now_s + FIRST_S)
 
     def hear(self, camera_id: str, checkpoint_id: str, now_s: float, wall_s: float) -> list[Change]:
         """Note that a camera has sent something, and return what that changes."""

@@ -34,7 +34,7 @@ class Intervals:
         its interval where that is known.
         """
         if interval_s:
-            return max(LEAST_S, INTERVALS * interval_s)
+            return allowed_s(interval_s)
         last_s, gaps = self._heard.get(camera_id, (None, deque(maxlen=_GAPS)))
         if last_s is not None and now_s - last_s > _TOGETHER_S:
             gaps.append(now_s - last_s)
@@ -42,7 +42,12 @@ class Intervals:
         self._heard.move_to_end(camera_id)
         if len(self._heard) > MAX_KNOWN:
             self._heard.popitem(last=False)
-        return min(MOST_S, max(LEAST_S, INTERVALS * median(gaps))) if gaps else FIRST_S
+        return min(MOST_S, allowed_s(median(gaps) if gaps else 0.0))
+
+
+def allowed_s(interval_s: float) -> float:
+    """Return for how long a camera of an interval may be silent; 0 says that it is not known."""
+    return max(LEAST_S, INTERVALS * interval_s) if interval_s else FIRST_S
 
 
 @dataclass(frozen=True)
