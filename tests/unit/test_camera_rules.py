@@ -34,7 +34,7 @@ def told(things: object, camera: str = "lane") -> Detection:
 
 def fired(rules: str, *frames: Detection, age_s: float | None = 0.1) -> list[list[str]]:
     read = read_rules(rules)
-    return [[rule.name for rule in read.judge(frame, age_s).fired] for frame in frames]
+    return [[rule.name for rule in read.judge(frame, age_s, 0.0).fired] for frame in frames]
 
 
 def test_so_many_frames_in_a_row() -> None:
@@ -44,6 +44,15 @@ def test_so_many_frames_in_a_row() -> None:
     assert fired(LANE, *persons[:2], nobody, *persons[2:]) == [[], [], [], [], [], name]
     elsewhere = seen(camera="road")
     assert fired(LANE, elsewhere, elsewhere, elsewhere) == [[], [], []]
+
+
+def test_frames_are_in_a_row_only_where_they_follow_each_other_soon() -> None:
+    for rule, gap_s in ((LANE, 60.0), (LANE.replace("= 3}", "= 3, max_gap = 2.5}"), 2.5)):
+        rules, now_s, counts = read_rules(rule), 1_000.0, []
+        for passed_s in (0.0, gap_s, gap_s + 0.5, gap_s, gap_s, gap_s):
+            now_s += passed_s
+            counts.append(len(rules.judge(seen(), 0.1, now_s).fired))
+        assert counts == [0, 0, 0, 0, 1, 1]
 
 
 def test_a_frame_that_is_sent_again_counts_once() -> None:
@@ -79,7 +88,7 @@ def test_frames_are_counted_for_each_camera() -> None:
     [(0.6, True), (0.59, False), (None, False), ("0.9", True), (" 6e-1", True), ("0.5", False), (1, True)],
 )
 def test_a_thing_has_the_confidence(confidence: object, fires: bool) -> None:
-    verdict = read_rules(LANE.replace(", for_frames = 3", "")).judge(seen(confidence=confidence), 0.1)
+    verdict = read_rules(LANE.replace(", for_frames = 3", "")).judge(seen(confidence=confidence), 0.1, 0.0)
     assert [rule.name for rule in verdict.fired] == (["person at lane"] if fires else [])
     assert verdict.notes == ()
 
@@ -92,9 +101,9 @@ def test_what_is_no_confidence_counts_for_nothing_and_is_said(confidence: object
     frame = replace(seen(), details={"vehicle_detections": [thing, thing]})
     said = ("rules do not see all of vehicle_detections: a confidence is no number from 0 to 1",)
     for rules in (ANY, LANE.replace("0.6, for_frames = 3", "0")):
-        verdict = read_rules(rules).judge(frame, 0.1)
+        verdict = read_rules(rules).judge(frame, 0.1, 0.0)
         assert (verdict.fired, verdict.notes) == ((), said)
-    assert read_rules(SILENT + LANE.replace('"lane"', '"road"')).judge(frame, 0.1).notes == ()
+    assert read_rules(SILENT + LANE.replace('"lane"', '"road"')).judge(frame, 0.1, 0.0).notes == ()
 
 
 PERSONS = [{"class": "person", "confidence": 0.9}]
@@ -102,7 +111,7 @@ PERSONS = [{"class": "person", "confidence": 0.9}]
 
 @pytest.mark.parametrize("things", [PERSONS[0], json.dumps(PERSONS), " " + json.dumps(PERSONS[0])])
 def test_one_thing_and_json_text_are_what_they_are(things: object) -> None:
-    verdict = read_rules(ANY).judge(told(things), 0.1)
+    verdict = read_rules(ANY).judge(told(things), 0.1, 0.0)
     assert [rule.name for rule in verdict.fired] == ["who is there"]
     assert verdict.notes == ()
 
@@ -121,18 +130,18 @@ def test_one_thing_and_json_text_are_what_they_are(things: object) -> None:
     ],
 )
 def test_what_rules_cannot_read_is_said(things: object, what: str) -> None:
-    verdict = read_rules(ANY).judge(told(things), 0.1)
+    verdict = read_rules(ANY).judge(told(things), 0.1, 0.0)
     assert (verdict.fired, verdict.notes) == ((), (f"rules do not see {what}",))
 
 
 @pytest.mark.parametrize("things", [None, "", [], {}, [{"text": "ABC 1"}], "[]"])
 def test_nothing_is_said_where_nothing_is_told(things: object) -> None:
-    assert read_rules(ANY).judge(told(things), 0.1).notes == ()
+    assert read_rules(ANY).judge(told(things), 0.1, 0.0).notes == ()
 
 
 def test_a_frame_has_few_doubts() -> None:
     frame = replace(seen(), details={f"{number}{'x' * 100}detections": 7 for number in range(1_000)})
-    notes = read_rules(ANY).judge(frame, 0.1).notes
+    notes = read_rules(ANY).judge(frame, 0.1, 0.0).notes
     assert (len(notes), max(map(len, notes)) < 200) == (8, True)
 
 
@@ -153,17 +162,17 @@ def test_a_camera_with_blanks_around_its_id_is_meant_too() -> None:
 )
 def test_what_is_late_fires_nothing_and_says_so(age_s: float | None, notes: tuple[str, ...]) -> None:
     rules = read_rules(ANY + LANE.replace(", for_frames = 3", ""))
-    verdict = rules.judge(seen(), age_s)
+    verdict = rules.judge(seen(), age_s, 0.0)
     assert verdict.notes == notes
     assert bool(verdict.fired) is not bool(notes)
-    assert rules.judge(seen("dog"), age_s).notes == ()
+    assert rules.judge(seen("dog"), age_s, 0.0).notes == ()
 
 
 def test_a_thousand_late_frames_count_for_none_in_a_row() -> None:
     rules = read_rules(LANE)
     for _ in range(1_000):
-        assert rules.judge(seen(), 60.0).fired == ()
-    assert rules.judge(seen(), 0.0).fired == ()
+        assert rules.judge(seen(), 60.0, 0.0).fired == ()
+    assert rules.judge(seen(), 0.0, 0.0).fired == ()
 
 
 def test_silence() -> None:
@@ -171,7 +180,7 @@ def test_silence() -> None:
     assert [rule.name for rule in rules.of_silence("lane")] == ["lane is silent"]
     assert rules.of_silence("road") == []
     assert rules.expected == ["lane"]
-    assert [rule.name for rule in rules.judge(seen(), 0).fired] == ["who is there"]
+    assert [rule.name for rule in rules.judge(seen(), 0, 0.0).fired] == ["who is there"]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +209,8 @@ def test_silence() -> None:
         (LANE.replace("= 3", "= 2.5"), "for_frames"),
         (LANE.replace("for_frames = 3", "max_age = 61"), "max_age"),
         (LANE.replace("for_frames = 3", "max_age = 0"), "max_age of rule 1 is more than 0"),
+        (LANE.replace("= 3", "= 3, max_gap = 0"), "max_gap of rule 1 is more than 0"),
+        (LANE.replace("= 3", "= 3, max_gap = 86401"), "max_gap of rule 1 is a number"),
         (ANY.replace("who is there", "x" * 97), "name of rule 1 is a text of 1 to 96 characters"),
         (LANE.replace('"lane"', '" lane"'), "camera of rule 1 has blanks around it, ' lane'"),
         (SILENT.replace('"lane"', '"lane "'), "silent of rule 1 has blanks around it"),

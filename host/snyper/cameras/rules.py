@@ -24,10 +24,12 @@ from snyper.shared.vocabulary import MAX_WHY_CHARS
 
 CEASE_FIRE = "cease_fire"
 MAX_AGE_S = 2.0
+MAX_GAP_S = 60.0
 LATE = "rule not applied: late"
 AHEAD = "rule not applied: its time lies ahead"
 MAX_RULES = 100
 _MAX_AGE_S = 60.0
+_MAX_GAP_S = 86_400.0
 _MAX_FRAMES = 1_000
 _MAX_COUNTED = 10_000  # cameras whose frames in a row are counted; who was heard longest ago is forgotten
 _MAX_DOUBTS = 8  # of one detection
@@ -39,7 +41,8 @@ class Rule:
     """A rule. It is about what a camera sees (`class_name`), or about one that is silent (`silent`).
 
     The former takes frames of at most `max_age_s`, of `camera` or of any, and fires at the `for_frames`th in
-    a row in which something of that class has at least `min_confidence`, and at each from then on.
+    a row in which something of that class has at least `min_confidence`, and at each from then on; between
+    two of a row at most `max_gap_s` pass.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Rule:
     min_confidence: float = 0.0
     for_frames: int = 1
     max_age_s: float = MAX_AGE_S
+    max_gap_s: float = MAX_GAP_S
     silent: str | None = None
 
 
@@ -67,15 +71,25 @@ class Verdict:
         return (*dict.fromkeys(why for _, why in self.missed), *self.doubts)
 
 
+@dataclass
+class _Row:
+    """The frames in a row that a rule has met, by their names, and when the last of them came."""
+
+    names: deque[str | int]
+    last_s: float
+
+
 class Rules:
     """Rules, and how many frames in a row each of them has met."""
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
-        self._met: OrderedDict[tuple[Rule, str], deque[str | int]] = OrderedDict()  # names of frames
+        self._met: OrderedDict[tuple[Rule, str], _Row] = OrderedDict()
 
-    def judge(self, detection: Detection, age_s: float | None) -> Verdict:
-        """Return what comes of a frame that was taken `age_s` ago, None where nobody knows."""
+    def judge(self, detection: Detection, age_s: float | None, now_s: float) -> Verdict:
+        """Return what comes of a frame that was taken `age_s` ago, None where nobody knows. `now_s` is by a
+        clock that nobody sets.
+        """
         fired: list[Rule] = []
         missed: list[tuple[Rule, str]] = []
         camera = detection.camera_id.strip()
@@ -94,13 +108,17 @@ class Rules:
             if not is_met:
                 self._met.pop(key, None)
                 continue
-            frames = self._met[key] = self._met.pop(key, deque(maxlen=rule.for_frames))
+            row = self._met.pop(key, None)
+            if row is None or now_s - row.last_s > rule.max_gap_s:
+                row = _Row(deque(maxlen=rule.for_frames), now_s)
+            self._met[key] = row
             name = _name_of(detection) if name is None else name
-            if name not in frames:  # what is sent again is no other frame
-                frames.append(name)
+            if name not in row.names:  # what is sent again is no other frame
+                row.names.append(name)
+                row.last_s = now_s
             if len(self._met) > _MAX_COUNTED:
                 self._met.popitem(last=False)
-            if len(frames) == rule.for_frames:
+            if len(row.names) == rule.for_frames:
                 fired.append(rule)
         return Verdict(tuple(fired), tuple(missed), tuple(doubts[:_MAX_DOUBTS]))
 
@@ -146,7 +164,7 @@ def _rule(number: int, given: object) -> Rule:
         check_known(when, {"silent"}, f"{where}, about who is silent,")
         silent = _camera(when, "silent", where)
         return Rule(_name(given, f"{silent} is silent", where), silent=silent)
-    check_known(when, {"class", "camera", "min_confidence", "for_frames", "max_age"}, where)
+    check_known(when, {"class", "camera", "min_confidence", "for_frames", "max_age", "max_gap"}, where)
     class_name = _text(when, "class", where)
     camera = _camera(when, "camera", where) if "camera" in when else None
     seen = f"{class_name} at {camera}" if camera else class_name
@@ -156,7 +174,8 @@ def _rule(number: int, given: object) -> Rule:
         camera,
         _number(when, "min_confidence", 0.0, 1.0, where),
         int(_number(when, "for_frames", 1, _MAX_FRAMES, where, is_whole=True)),
-        _max_age_s(when, where),
+        _above_0(when, "max_age", MAX_AGE_S, _MAX_AGE_S, where),
+        _above_0(when, "max_gap", MAX_GAP_S, _MAX_GAP_S, where),
     )
 
 
@@ -179,11 +198,11 @@ def _text(given: Mapping[str, Any], field: str, where: str, most: int = MAX_NAME
     return value
 
 
-def _max_age_s(when: Mapping[str, Any], where: str) -> float:
-    max_age_s = _number(when, "max_age", MAX_AGE_S, _MAX_AGE_S, where)
-    if not max_age_s:
-        raise ValueError(f"max_age of {where} is more than 0: no capture is that new")
-    return max_age_s
+def _above_0(when: Mapping[str, Any], field: str, default: float, most: float, where: str) -> float:
+    seconds = _number(when, field, default, most, where)
+    if not seconds:
+        raise ValueError(f"{field} of {where} is more than 0, such as {default:g}")
+    return seconds
 
 
 def _number(

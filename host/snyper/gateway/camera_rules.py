@@ -52,7 +52,7 @@ class CameraRules:
         """Apply the rules to a detection that comes; return it with what is to be kept of that, and what
         writes down what came of it.
         """
-        verdict = self._rules.judge(detection, self._age_s(detection))
+        verdict = self._rules.judge(detection, self._age_s(detection), time.monotonic())
         calls = [(rule, self._fire(rule)) for rule in verdict.fired]
 
         def on_kept(accepted: Accepted) -> None:

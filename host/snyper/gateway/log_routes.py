@@ -95,5 +95,6 @@ def _rule_body(rule: Rule) -> dict[str, object]:
             "min_confidence": rule.min_confidence,
             "for_frames": rule.for_frames,
             "max_age": rule.max_age_s,
+            "max_gap": rule.max_gap_s,
         }
     return {"name": rule.name, "when": when, "then": CEASE_FIRE}
