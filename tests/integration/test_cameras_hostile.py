@@ -203,7 +203,7 @@ def test_messages_that_never_end(gateway: CameraGateway) -> None:
     before = resident_kb(gateway.pid)
     part = bytes(15_000_000)
     with contextlib.ExitStack() as stack:
-        for _ in range(20):
+        for _ in range(40):
             web_socket = stack.enter_context(opened(gateway, close_timeout=0.1))
             # The begin of a frame of 15,900,000 bytes, masked with zeros.
             head = bytes([0x81, 0xFF]) + (15_900_000).to_bytes(8, "big") + bytes(4)

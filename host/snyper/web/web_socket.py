@@ -104,6 +104,9 @@ class _Protocol(WebSocketsSansIOProtocol):
         self._parts.end(self)
         self._take_deadline_off()
         super().connection_lost(exc)
+        # Protocol and parser refer to each other, so what is left of a message would stay for long.
+        self.conn.reader.discard()
+        self.frames.clear()
 
     def shutdown(self) -> None:
         super().shutdown()
