@@ -1,6 +1,8 @@
 """Cameras over the link while hub, gateway and cameras are killed: nothing is lost, nothing comes twice."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -265,3 +267,25 @@ def test_ctrl_c_and_a_second_process_with_the_outbox(site: Site) -> None:
     site.cameras.wait_for(1)
     assert site.end_cameras(signal.SIGINT) == 0
     assert "Traceback" not in (site.folder / "cameras.log").read_text()
+
+
+def test_what_is_not_acknowledged_at_ctrl_c_is_said(site: Site) -> None:
+    """What was told is what is kept, but for so much in the outbox; and the next run tells that."""
+    log = site.folder / "cameras.log"
+    site.start_cameras("-n", "2", "--interval", "0.02")
+    wait_until(lambda: bool(site.kept()), "it tells")
+    os.kill(site.gateway.pid, signal.SIGSTOP)
+    site.cameras.wait_for(len(site.cameras.told) + 20)
+    assert site.end_cameras(signal.SIGINT) == 0
+    os.kill(site.gateway.pid, signal.SIGCONT)
+    said = re.search(
+        r": (\d+) detections told; not acknowledged, with health checks: (\d+), in .*, for the next run",
+        log.read_text(),
+    )
+    assert said is not None
+    assert int(said[1]) == len(site.told)
+    assert max(20, len(set(site.told) - set(site.kept()))) <= int(said[2])
+    site.start_cameras("-n", "2", "--count", "1")
+    assert site.end_cameras() == 0
+    assert sorted(site.kept()) == sorted(site.told)
+    assert log.read_text().endswith("2 detections told\n")

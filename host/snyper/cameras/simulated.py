@@ -106,8 +106,11 @@ async def run_camera(
             await camera.health("camera", "healthy", "Camera working normally")
             while count is None or done < count:
                 road.step()
-                told = await camera.detection(**road.detection())
-                on_detection(told, road.plate)
+                adding = asyncio.create_task(camera.detection(**road.detection()))
+                try:
+                    await asyncio.shield(adding)
+                finally:  # cancelled, it is on the disk all the same
+                    on_detection(await adding, road.plate)
                 done += 1
                 if done % 30 == 0:
                     await camera.health("camera", "healthy", "Camera working normally")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -54,6 +54,7 @@ def simulate_cameras(
     """
     extras.need("cameras", "drawing pictures")
     from snyper.cameras.camera import Camera, Delivery
+    from snyper.cameras.outbox import Outbox
     from snyper.cameras.simulated import run_camera
 
     log_to_stderr(logging.ERROR)
@@ -76,9 +77,12 @@ def simulate_cameras(
         if as_json:
             print_json({"camera_id": name, "detection_id": detection_id, "plate": plate})
 
+    def outbox_path(folder: Path, name: str) -> Path:
+        return folder / f"{name}.outbox"
+
     def make(folder: Path, name: str) -> Camera:
         on_change = partial(say, name)
-        return Camera(name, checkpoint, hub=hub, outbox=folder / f"{name}.outbox", on_change=on_change)
+        return Camera(name, checkpoint, hub=hub, outbox=outbox_path(folder, name), on_change=on_change)
 
     async def simulate(folder: Path) -> None:
         try:
@@ -93,11 +97,26 @@ def simulate_cameras(
             error = errors.exceptions[0]
             raise (OSError(str(error)) if isinstance(error, TransferError) else error) from None
 
+    async def count_left(folder: Path) -> int:
+        left = 0
+        for path in map(partial(outbox_path, folder), names):
+            if path.exists():
+                with closing(Outbox(path)) as found:
+                    left += found.counts().waiting + found.counts().set_aside
+        return left
+
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder()) if outbox is None else outbox
         if as_json:
             print_json({"hub": hub, "cameras": names})
         end = "" if count else "; Ctrl-C ends this"
         err.print(f"simulate-cameras: {plural(number, 'camera')} for the hub at {hub}{end}")
-        run(simulate(folder), hub, until_ctrl_c=True)
-    err.print(f"simulate-cameras: {plural(told, 'detection')} told")
+        try:
+            run(simulate(folder), hub, until_ctrl_c=True)
+        except typer.Exit as end:
+            if end.exit_code:
+                raise
+        left = run(count_left(folder))
+    kept = "gone: --outbox FOLDER keeps them" if outbox is None else f"in {outbox}, for the next run"
+    more = f"; not acknowledged, with health checks: {left:,}, {kept}" if left else ""
+    err.print(f"simulate-cameras: {plural(told, 'detection')} told{more}")
