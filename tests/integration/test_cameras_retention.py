@@ -257,6 +257,19 @@ async def test_damaged_pictures_are_found_and_their_records_stay(cameras: Camera
     assert (page.total, without) == (6, {"cut", "cut too", "altered"})
 
 
+async def test_a_damaged_picture_that_comes_again_is_whole(
+    cameras: Cameras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1.8e9)  # in one hour
+    await keep(cameras, "one", annotated_image=jpeg("same"))
+    [name] = pictures(tmp_path)
+    (tmp_path / "cameras" / "pictures" / name).write_bytes(bytes(len(jpeg("same"))))
+    await keep(cameras, "two", annotated_image=jpeg("same"))
+    assert pictures(tmp_path) == {name}
+    found = await cameras.check(reads=True)
+    assert (found.files, found.damaged, found.orphans) == (1, {}, [])
+
+
 async def test_pictures_of_another_database_are_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
     async with opened(folder) as cameras:

@@ -188,22 +188,20 @@ class PictureFolder:
 
     def place(self, new: NewPicture) -> bool:
         """Give a picture its name, which is on the disk after `sync`, and tell whether there was none of that
-        name. Raises OSError.
+        name. One that was there is replaced, since it may be damaged. Raises OSError.
         """
         path = self.folder / new.picture.name
-        if path.exists():
-            new.file.unlink()
-            return False
+        is_first = not path.exists()
         try:
             new.file.replace(path)
         except FileNotFoundError:  # the first of its hour
             make_private_folder(path.parent)
             self._has_new_hour = True
             new.file.replace(path)
-        return True
+        return is_first
 
     def sync(self, names: set[str]) -> None:
-        """Have the names of new pictures on the disk. Raises OSError."""
+        """Have the names that pictures were given on the disk. Raises OSError."""
         for hour in {name.partition("/")[0] for name in names}:
             sync_folder(self.folder / hour)
         if self._has_new_hour:

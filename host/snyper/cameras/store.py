@@ -87,7 +87,8 @@ class Store:
         try:
             for one in detections:
                 self._place_pictures(one)
-            self.pictures.sync(set().union(*(one.new_files for one in detections)))
+            placed = [one for one in detections if one.outcome is None]
+            self.pictures.sync({picture.name for one in placed for _, picture in one.pictures})
             self._write_rows([one for one in items if one.outcome is None])
             self._remove_unused(detections)
         except Exception as error:
