@@ -20,7 +20,7 @@ from snyper.cameras.database import Database
 from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.pictures import NewPicture, PictureFolder
 from snyper.cameras.queries import MAX_BUCKETS, Queries
-from snyper.cameras.records import Accepted, Malformed, RecordQuery
+from snyper.cameras.records import Accepted, Overloaded, RecordQuery
 from snyper.cameras.service import Cameras, opened
 from snyper.cameras.store import Store
 from snyper.cameras.zones import Zones
@@ -111,8 +111,9 @@ async def test_a_fault_of_one_is_its_alone(tmp_path: Path, caplog: pytest.LogCap
         answers = await asyncio.gather(
             *(cameras.detect(detection_of(body)) for body in sent), return_exceptions=True
         )
-        assert [type(answer) for answer in answers] == [Accepted, Malformed, Accepted]
-        assert (str(answers[1]), "not this one" in caplog.text) == ("it cannot be stored as it is", True)
+        assert [type(answer) for answer in answers] == [Accepted, Overloaded, Accepted]
+        assert str(answers[1]) == "it could not be stored: send it again"
+        assert "not this one" in caplog.text
         assert len(list((tmp_path / "cameras" / "pictures").rglob("*.jpg"))) == 2
         statistics = await cameras.statistics()
         assert (statistics.total_detections, statistics.unique_cameras) == (2, 2)

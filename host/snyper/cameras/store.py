@@ -316,7 +316,7 @@ def _is_of_the_disk(error: Exception) -> bool:
 
 def _refusal(error: Exception) -> CamerasError:
     """Return what whoever sent something is told of a fault of the disk, the database, or what was sent."""
-    if isinstance(error, sql.exc.DataError | sql.exc.IntegrityError):
+    if isinstance(error, sql.exc.DataError):  # of all others the database, and who keeps it, is at fault
         return Malformed("it cannot be stored as it is")
     why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
     return Overloaded(f"it could not be stored{why}: send it again")
