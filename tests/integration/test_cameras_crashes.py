@@ -346,6 +346,14 @@ async def test_a_database_that_is_not_fit_is_said_with_what_to_do(
     with pytest.raises(OSError, match=r"no pg_trgm \(.*\): have its administrator run CREATE EXTENSION"):
         async with opened(tmp_path / "clerk", url.replace("postgres@", "clerk@")):
             pass
+    postgresql.execute(url, 'CREATE SCHEMA "its own"; CREATE EXTENSION pg_trgm SCHEMA "its own"')
+    begin = r'in the schema "its own", which is not searched: have run '
+    with pytest.raises(OSError, match=begin) as refusal:
+        async with opened(tmp_path / "clerk", url.replace("postgres@", "clerk@")):
+            pass
+    postgresql.execute(url, str(refusal.value).partition("have run ")[2])
+    async with opened(tmp_path / "clerk", url.replace("postgres@", "clerk@")) as cameras:
+        assert (await cameras.detect(detection_of({**NAMES, "ocr_results": ["ABC123"]}))).id
 
 
 def test_a_database_that_is_away_is_said_without_where_it_is(tmp_path: Path, postgresql: Cluster) -> None:

@@ -28,6 +28,12 @@ _TAKE_TURN = f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})"
 # Who has it open has another lock, which ends with the session: at once where the process is killed.
 _BE_ALONE = f"SELECT pg_advisory_lock({_LOCK_NUMBER + 1})"
 _ALONE_WITHIN = "SET lock_timeout = '5s'"
+# Where its operators are not found without their schema's name; names as a statement takes them.
+_UNSEEN_TRIGRAMS = (
+    "SELECT quote_ident(current_user), quote_ident(current_database()), quote_ident(nspname)"
+    " FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace"
+    " WHERE extname = 'pg_trgm' AND nspname <> ALL (current_schemas(true))"
+)
 _ENCODING = "UTF8"  # of PostgreSQL's database
 _TEXTS = {"client_encoding": _ENCODING}  # without it those of SQL_ASCII come as bytes
 _LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL's states
@@ -229,6 +235,12 @@ def _make_ready(db: sql.Connection) -> None:
     except sql.exc.DBAPIError as error:
         how = "have its administrator run CREATE EXTENSION pg_trgm in it"
         raise OSError(f"the database has no pg_trgm ({said_of(error)}): {how}") from error
+    unseen = db.execute(sql.text(_UNSEEN_TRIGRAMS)).one_or_none()
+    if unseen is not None:
+        user, name, schema_name = unseen
+        grant = f"GRANT USAGE ON SCHEMA {schema_name} TO {user}"
+        how = f"{grant}; ALTER ROLE {user} IN DATABASE {name} SET search_path = public, {schema_name}"
+        raise OSError(f"pg_trgm is in the schema {schema_name}, which is not searched: have run {how}")
 
 
 def _refuse_other_kind(folder: Path, is_sqlite: bool) -> None:
