@@ -10,6 +10,7 @@ import cv2
 import numpy
 
 from snyper import Camera
+from snyper.device import TransferError
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 LEAST_AREA = 0.002  # of a picture that has to change
@@ -42,13 +43,15 @@ def frames_of(source: str) -> Iterator[numpy.ndarray]:
     Raises OSError for a source that gives none.
     """
     if Path(source).is_dir():
-        for path in sorted(Path(source).iterdir()):
-            if path.suffix.lower() in SUFFIXES:
-                frame = cv2.imread(str(path))
-                if frame is None:
-                    print(f"{path} is no picture, and is skipped", file=sys.stderr)
-                    continue
-                yield frame
+        paths = [path for path in sorted(Path(source).iterdir()) if path.suffix.lower() in SUFFIXES]
+        if not paths:
+            raise OSError(f"there is no picture in {source}: it takes {', '.join(sorted(SUFFIXES))}")
+        for path in paths:
+            frame = cv2.imread(str(path))
+            if frame is None:
+                print(f"{path} is no picture, and is skipped", file=sys.stderr)
+                continue
+            yield frame
         return
     webcam = cv2.VideoCapture(int(source) if source.isdecimal() else source)
     try:
@@ -100,3 +103,5 @@ if __name__ == "__main__":
         asyncio.run(run(parser.parse_args()))
     except KeyboardInterrupt:
         print("stopped")
+    except (OSError, ValueError, TransferError) as error:
+        sys.exit(f"motion.py: {error}")

@@ -81,10 +81,19 @@ def test_what_moves_is_told(hub: HubProcess, gateway: CameraGateway, tmp_path: P
     assert image.size == (320, 240)
 
 
-def test_a_source_that_is_none_and_ctrl_c(tmp_path: Path) -> None:
-    command = [sys.executable, str(MOTION), "nowhere.mp4", "--hub", "127.0.0.1:1"]
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("nowhere.mp4",), "there is no picture from nowhere.mp4"),
+        (("empty",), "there is no picture in empty: it takes .jpeg, .jpg, .png"),
+        (("empty", "--camera", ""), "the id of a camera is a text of 1 to 128 characters that can be seen"),
+    ],
+)
+def test_what_cannot_be_watched(arguments: tuple[str, ...], why: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no picture")
     done = subprocess.run(
-        command,
+        [sys.executable, str(MOTION), *arguments, "--hub", "127.0.0.1:1"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -93,7 +102,11 @@ def test_a_source_that_is_none_and_ctrl_c(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "there is no picture from nowhere.mp4" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1] == f"motion.py: {why}"
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     draw(pictures, 0, None)
