@@ -11,7 +11,7 @@ from snyper.cameras.service import Cameras, opened
 from snyper.cameras.times import iso
 from tests.integration.camera_bodies import NAMES
 
-PLATES = ["ABC 1234", "abc-1234", "A8C1234", "ABD1234", "XYZ 99", "กข 1234", "A%C_1\\4", "AB[12]*"]
+PLATES = ["ABC 1234", "abc-1234", "A8C1234", "ABD1234", "XYZ 99", "กข 1234", "A%C_1\\4", "AB[12]*", "ข[กข"]
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ async def keep(cameras: Cameras, **fields: object) -> None:
         ("A%C_1*", {"A%C_1\\4"}),
         ("*_1\\?", {"A%C_1\\4"}),
         ("AB[1*", {"AB[12]*"}),
+        ("*[กข*", {"ข[กข"}),
         ("~1ABC1234", {"ABC 1234", "abc-1234", "A8C1234", "ABD1234"}),
         ("XYZ9~1", {"XYZ 99"}),
         ("*", set(PLATES)),

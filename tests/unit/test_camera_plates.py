@@ -69,4 +69,4 @@ def test_similar_is_one_letter(one: str, other: str) -> None:
 
 
 def test_the_longest_text_without_wildcards() -> None:
-    assert [longest_literal(text) for text in ("*", "ABC*", "A?BCD*", "")] == [0, 3, 3, 0]
+    assert [longest_literal(text) for text in ("*", "ABC*", "A?BCD*", "", "AB[CD]*")] == [0, 3, 3, 0, 3]

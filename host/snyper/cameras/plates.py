@@ -72,8 +72,10 @@ def is_similar(one: str, other: str) -> bool:
 
 
 def longest_literal(pattern: str) -> int:
-    """Return how long the longest text without a wildcard in it is."""
-    return max(map(len, re.split(r"[*?]", pattern)))
+    """Return how long the longest text is that has neither a wildcard nor a bracket, at which SQLite splits
+    what it looks for.
+    """
+    return max(map(len, re.split(r"[*?[]", pattern)))
 
 
 def _expression(pattern: str) -> str:
