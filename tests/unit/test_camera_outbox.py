@@ -151,6 +151,18 @@ def test_a_full_disk(small_disk: Path) -> None:
     assert outbox.counts().waiting == counts.waiting + 1
 
 
+def test_large_pictures_that_fill_the_disk(small_disk: Path) -> None:
+    """What is told makes room, many pictures at once."""
+    outbox = Outbox(small_disk / "outbox")
+    for number in range(60):
+        added(outbox, f"{number}", size=300_000)
+    items = outbox.take(*ALL, 60, 1 << 40)
+    with_pictures = [item.seq for item in items if item.pictures]
+    assert len(with_pictures) > 12
+    outbox.conclude(with_pictures, {})
+    assert outbox.counts()[:3] == (60 - len(with_pictures), 0, len(with_pictures))
+
+
 def test_two_processes(tmp_path: Path) -> None:
     path = tmp_path / "outbox"
     outbox = Outbox(path)

@@ -228,6 +228,8 @@ class Outbox:
             database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
+            # Or, by the default of some systems, all that is removed is written once more, as zeros.
+            database.execute("PRAGMA secure_delete = OFF")
             # What has to grow the file is never more than the spare bytes, but for a large picture.
             database.execute(f"PRAGMA wal_autocheckpoint = {_SPARE_BYTES // _PAGE_BYTES // 2}")
             database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
