@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -209,6 +210,16 @@ def test_records_are_found_enlarged_protected_and_taken_away(
     assert len(rows) == 31
     with zipfile.ZipFile(tmp_path / "seen.zip") as archive:
         assert {"records.csv", "MANIFEST.sha256"} <= set(archive.namelist())
+
+
+def test_who_is_asleep_is_so_on_a_phone_too(page: Page, gateway: CameraGateway) -> None:
+    with connected(gateway.url) as (camera, _):
+        camera.call("lpr_data", detection("sleeper", "S 1"))
+        settings = f"{gateway.url}/api/cameras/sleeper/settings"
+        assert httpx.put(settings, json={"asleep_until": "2099-12-30T22:00:00Z"}).status_code == 200
+    expect(tile(page, "sleeper").locator(".state")).to_contain_text("asleep until")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert tile(page, "sleeper").evaluate("(it) => it.scrollWidth <= it.clientWidth")
 
 
 def test_a_gateway_that_is_lost_is_said_to_be_and_goes_on(
