@@ -162,8 +162,9 @@ def test_a_cursor_leads_on(gateway: CameraGateway) -> None:
         client.call("join_dashboard")
         first = client.call("lpr_data", DETECTION)
         later = [client.call("lpr_data", DETECTION)["detection_id"] for _ in range(3)]
-        seen = events.wait("new_detection", 4)[0]
+        seen, *others = events.wait("new_detection", 4)
         assert seen["detection_id"] == first["detection_id"]
+        assert [other["cursor"] - seen["cursor"] for other in others] == [1, 2, 3]  # without a gap
         found = gateway.records(f"after={seen['cursor']}")
         assert {record["detection_id"] for record in found} == set(later)
 
