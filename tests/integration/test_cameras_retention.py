@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,34 @@ async def test_pictures_go_first_when_the_disk_is_short(cameras: Cameras, tmp_pa
     await cameras.sweep(Retention(min_free_bytes=2**60))
     assert len(pictures(tmp_path)) == 1
     assert len(await kept(cameras)) == 10
+
+
+async def test_a_picture_that_many_records_have_takes_its_room_once(
+    tmp_path: Path, database: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that was not added up before."""
+    monkeypatch.setattr(time, "time", lambda: 1.8e9)  # in one hour
+    retention = Retention(max_picture_bytes=4 * len(jpeg("0")), min_free_bytes=0)
+    async with opened(tmp_path / "cameras", database, sweeps=False) as cameras:
+        for number in range(3):
+            await keep(cameras, f"{number}")
+        for number in range(20):
+            await keep(cameras, f"same {number}", annotated_image=jpeg("s"))
+        await cameras.sweep(retention)
+        assert len(pictures(tmp_path)) == 4
+        with cameras._store._database.writing() as db:
+            db.execute(sql.delete(schema.numbers).where(schema.numbers.c.name == schema.PICTURE_BYTES))
+    async with opened(tmp_path / "cameras", database, sweeps=False) as cameras:
+        await cameras.sweep(retention)
+        assert len(pictures(tmp_path)) == 4
+        await keep(cameras, "3")
+        await cameras.sweep(retention)
+        assert len(pictures(tmp_path)) == 4
+        await cameras.sweep(replace(retention, max_picture_bytes=0))
+        assert pictures(tmp_path) == set()
+        with cameras._store._database.reading() as db:
+            total = sql.select(schema.numbers.c.value).where(schema.numbers.c.name == schema.PICTURE_BYTES)
+            assert db.scalar(total) == 0
 
 
 async def test_a_clock_that_leaps_removes_nothing(

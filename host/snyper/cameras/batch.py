@@ -35,6 +35,7 @@ _IDS = "SELECT hash, digest FROM device_ids WHERE hash IN"
 _PLATES = "SELECT folded, number FROM plates WHERE folded IN"
 _COMPONENTS = "SELECT * FROM components WHERE camera_id IN"
 _TOLD_HEALTHS = "SELECT camera_id, ids FROM told_healths WHERE camera_id IN"
+_PICTURES = "SELECT DISTINCT name FROM pictures WHERE name IN"
 _NUMBERS = sql.select(schema.numbers)
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -78,6 +79,7 @@ class Batch:
         self.more_cameras: set[str] = set()  # that are there once this is written
         self._numbers: dict[str, int] = {row.name: row.value for row in db.execute(_NUMBERS)}
         self._changed: set[str] = set()  # numbers
+        self._known_pictures: set[str] = set()  # by their names
         self._rows: defaultdict[sql.Table, list[dict[str, Any]]] = defaultdict(list)
 
     def write(self, items: Sequence[Incoming]) -> list[Accepted | Exception]:
@@ -87,6 +89,8 @@ class Batch:
         self.more_cameras = self._known_cameras(items)
         ids, components = self._known_ids(items), self._known_components(items)
         told = self._told_healths(items)
+        names = {picture.name for one in items for _, picture in one.pictures}
+        self._known_pictures = {row.name for row in self._find(_PICTURES, names)}
         outcomes: list[Accepted | Exception] = []
         for one in items:
             if not self._takes(one.item.camera_id):
@@ -210,7 +214,9 @@ class Batch:
         for place, picture in one.pictures:
             row = {"cursor": one.cursor, "place": place, "received_s": one.received_s}
             self._rows[schema.pictures].append({**row, **vars(picture)})
-            self._next("picture_bytes", picture.length)
+            if picture.name not in self._known_pictures:  # else it is another record's too
+                self._known_pictures.add(picture.name)
+                self._next(schema.PICTURE_BYTES, picture.length)
         return Accepted(answer, one.received_s, tuple(warnings))
 
     def _add_sightings(self, items: Iterable[Incoming]) -> None:

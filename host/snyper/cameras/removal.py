@@ -100,9 +100,11 @@ class Removal:
         if not removed:
             return set()
         db.execute(sql.delete(table).where(condition))
-        _add(db, "picture_bytes", -sum(row.length for row in removed))
-        names = {row.name for row in removed}
-        return names - set(db.scalars(sql.select(table.c.name).where(table.c.name.in_(names))))
+        lengths = {row.name: row.length for row in removed}
+        left = set(db.scalars(sql.select(table.c.name).where(table.c.name.in_(lengths))))
+        names = lengths.keys() - left
+        _add(db, schema.PICTURE_BYTES, -sum(lengths[name] for name in names))
+        return names
 
     def _remove_unseen(self, db: sql.Connection, numbers: Iterable[int]) -> None:
         """Remove the plates among these that no record has any more."""

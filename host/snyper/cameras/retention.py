@@ -183,7 +183,7 @@ class Sweep:
         limit = self._retention.max_picture_bytes
         numbers = schema.numbers
         with self._database.reading() as db:
-            used = db.scalar(sql.select(numbers.c.value).where(numbers.c.name == "picture_bytes")) or 0
+            used = db.scalar(sql.select(numbers.c.value).where(numbers.c.name == schema.PICTURE_BYTES)) or 0
         short = self._retention.min_free_bytes - shutil.disk_usage(self._pictures.folder).free
         excess = max(short, 0 if limit is None else used - limit)
         if excess <= 0:

@@ -14,13 +14,14 @@ from sqlalchemy import (
 )
 
 VERSION = 1
+PICTURE_BYTES = "picture_file_bytes"
 TABLES = MetaData()
 _Number = BigInteger().with_variant(Integer, "sqlite")  # of which SQLite makes the row's own
 _Key = Text().with_variant(Text(collation="C"), "postgresql")  # which is sorted by its bytes
 
 # By name: the version of the tables; the folder that PostgreSQL belongs to; the last number that a detection,
 # a health, a plate was given; how many detections and healths came, how many are kept, how many cameras
-# there are, the bytes of pictures.
+# there are, the bytes of pictures, of which several records may have one.
 numbers = Table(
     "numbers",
     TABLES,
