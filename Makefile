@@ -78,8 +78,8 @@ faults: $(READY) ## Attack a running system in every known way, with a figure ea
 faults-full: $(READY) ## The same with the full numbers: hours
 	@$(BIN)/python -m tools.faults --full $(ARGS)
 
-long: $(READY) ## Run in full what the suite has a part of: power cuts, 1 GiB, 1,000 items (ARGS="-k array")
-	@SNYPER_LONG=1 $(BIN)/python -m pytest -m long --numprocesses $(JOBS) $(ARGS)
+long: $(READY) ## Run in full what the suite has a part of or leaves out: power cuts, 1 GiB (ARGS="-k array")
+	@SNYPER_LONG=1 $(BIN)/python -m pytest -m "long or slow" --numprocesses $(JOBS) $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)

@@ -11,20 +11,23 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests.integration.harness import at_length
+
+STRIDE = at_length(1, 4)  # of the steps at which the process is killed
 LINK = os.link
 STEPS = {"open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.truncate", "fsync", "sql"}
 
 
 def try_every_step(disk: "Disk", work: Callable[["Disk"], object], check: Callable[["Disk"], None]) -> int:
-    """Kill a process that does `work` before each of its steps, `check` what is left, and return how many
-    steps there were. Ends with a traceback where a check fails.
+    """Kill a process that does `work` before each STRIDE-th of its steps, `check` what is left, and return
+    how many such steps there were. Ends with a traceback where a check fails.
     """
-    step = 0
-    while True:
-        step += 1
+    ends = 0
+    for step in count(1, STRIDE):
         shutil.rmtree(disk.folder, ignore_errors=True)
         pid = os.fork()
         if not pid:
@@ -33,7 +36,7 @@ def try_every_step(disk: "Disk", work: Callable[["Disk"], object], check: Callab
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         if status == 0:
-            return step - 1
+            break
         assert os.WTERMSIG(status) == signal.SIGKILL, f"step {step} ended with {status}"
         if disk.loses_power:
             disk.lose_what_is_not_synced()
@@ -42,6 +45,8 @@ def try_every_step(disk: "Disk", work: Callable[["Disk"], object], check: Callab
         except BaseException:
             print(f"after step {step}", *sorted(disk.folder.rglob("*")), sep="\n", file=sys.stderr)
             raise
+        ends += 1
+    return ends
 
 
 def no_link(*arguments: Any) -> None:

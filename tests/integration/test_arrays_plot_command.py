@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from tests.integration.arrays_harness import Arrays, saved
 from tests.integration.calls_harness import HubProcess
-from tests.integration.harness import DEADLINE_S, run_snyper, snyper, until
+from tests.integration.harness import DEADLINE_S, at_length, run_snyper, snyper, until
 from tests.unit.test_still_plots import recorded
 
 PLOT = ("arrays", "plot")
@@ -41,7 +41,8 @@ def blue_of(path: Path) -> int:
     return int(numpy.count_nonzero(pixels[:, :, 2] > pixels[:, :, 0] + 0.3))
 
 
-@pytest.mark.parametrize("way", ["http", "hub"])
+@pytest.mark.long
+@pytest.mark.parametrize("way", at_length(["http", "hub"], ["hub"]))
 async def test_a_stored_array(gateway: Arrays, hub: HubProcess, way: str, tmp_path: Path) -> None:
     to = ("--to", gateway.url) if way == "http" else ("--hub", hub.address, "--to", "store")
     status, said, err = await run_snyper(*PLOT, "spike", *to, **HERE)

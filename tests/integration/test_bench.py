@@ -90,6 +90,7 @@ async def test_idle_clients_are_measured_beside_idle_links() -> None:
 
 
 @needs_linux
+@pytest.mark.slow
 async def test_cameras_are_measured_beside_a_plain_server() -> None:
     rows = await camera_rows(rounds=1, cameras=20, seconds=1.0, detections=8)
     assert {row.aim for row in rows} >= {"3.0", "2.0", "0.25"}
@@ -109,6 +110,7 @@ async def test_idle_targets_are_counted() -> None:
 
 @needs_linux
 @needs_micropython
+@pytest.mark.slow
 async def test_a_checkout_is_measured_against_another() -> None:
     if not (ROOT / ".venv" / "bin" / "snyper").exists():
         pytest.skip("this checkout's environment is somewhere else")

@@ -16,8 +16,8 @@ import pytest
 from snyper.services import entrance
 from snyper.services.client import Client
 from snyper.services.sockets import listen
-from tests.integration.calls_harness import HOST, Powermeter, each_secret, served, two_clients
-from tests.integration.harness import ROOT
+from tests.integration.calls_harness import HOST, Powermeter, served, two_clients
+from tests.integration.harness import ROOT, at_length
 from tools.loopback import free_port
 
 # What Python's own library and others' have loaded keeps what it needs to run here.
@@ -166,8 +166,9 @@ def running(program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["threads", "async"])
-@each_secret
+@pytest.mark.parametrize("secret", at_length([None, "a secret of some length"], [None]))
 def test_a_server_and_its_clients(secret: str | None, kind: str) -> None:
     port = str(free_port())
     with (

@@ -71,11 +71,16 @@ async def held(console: HubClient) -> str | None:
 
 
 async def until_held(console: HubClient) -> str:
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            why = await held(console)
-            if why is not None:
-                return why
+    why: str | None = None
+
+    async def is_held() -> bool:
+        nonlocal why
+        why = await held(console)
+        return why is not None
+
+    await until(is_held, "a cease fire should hold")
+    assert why is not None
+    return why
 
 
 @pytest.mark.long
@@ -93,9 +98,11 @@ async def test_what_is_seen_now_has_the_range_cease_fire_and_what_is_late_does_n
         assert await held(console) is None
         assert (await http.post(f"{gateway.url}/api/detection", json=person())).status_code == 200
         assert await until_held(console) == "person at lane"  # who is still there is seen again
-        async with asyncio.timeout(DEADLINE_S):
-            while sum(one["times"] for one in await fired(http, gateway.url)) < LATE + 2:
-                pass  # each is a request
+
+        async def is_all_told() -> bool:
+            return sum(int(one["times"]) for one in await fired(http, gateway.url)) >= LATE + 2
+
+        await until(is_all_told, "what the rules did should be told")
         results: Counter[str] = Counter()
         for one in await fired(http, gateway.url):
             assert (one["rule"], one["camera_id"], one["then"]) == ("person at lane", "lane", "cease_fire")
@@ -137,8 +144,7 @@ async def test_who_is_silent_still_has_it_called_again_after_every_release(tmp_p
     async with ruled(tmp_path) as (gateway, console), httpx.AsyncClient(timeout=DEADLINE_S) as http:
         await console.cease_fire(why="a visitor", by="a person")
         await asyncio.to_thread(come_and_go, gateway)
-        while not await fired(http, gateway.url):
-            pass  # each is a request
+        await until(lambda: fired(http, gateway.url), "the rule should have fired")
         assert await held(console) == "a visitor"
         for _ in range(2):
             await console.release(by="a person")

@@ -21,6 +21,7 @@ from snyper.cameras.service import opened
 from snyper.gateway.camera_keys import CameraKeys
 from snyper.system.files import others_access
 from tests.integration.camera_bodies import NAMES, jpeg
+from tests.integration.harness import at_length
 from tools.postgresql import Cluster
 
 USUAL_UMASK = 0o022 if os.name == "posix" else -1
@@ -217,6 +218,7 @@ async def test_a_forgotten_plate_is_in_no_file_of_postgresql(tmp_path: Path, pos
         assert (await cameras.records(RecordQuery())).total == 10
 
 
+@pytest.mark.long
 async def test_a_database_of_another_folder_is_refused(tmp_path: Path, postgresql: Cluster) -> None:
     """Whatever is asked, also of a copy of a folder, while the right gateway runs."""
     urls = [postgresql.new_database() for _ in range(2)]
@@ -239,7 +241,7 @@ async def test_a_database_of_another_folder_is_refused(tmp_path: Path, postgresq
     )
     async with opened(tmp_path / "other", urls[1]) as cameras:
         for folder, database, reason in wrong:
-            for command, *options in commands:
+            for command, *options in at_length(commands, commands[1:2]):
                 arguments = (command, str(tmp_path / folder), *options, *database)
                 found = await asyncio.to_thread(snyper, *arguments)
                 assert found.returncode == 1

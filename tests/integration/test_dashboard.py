@@ -30,7 +30,7 @@ from tests.integration.browsing import (
     watched_context,
 )
 from tests.integration.dashboard_process import Process
-from tests.integration.harness import HOST, ROOT, free_port
+from tests.integration.harness import HOST, ROOT, at_length, free_port
 from tests.integration.stopwatch import running_s
 
 pytestmark = needs_browser
@@ -177,10 +177,11 @@ def test_commands_move_one_target_and_all(desk: Watched) -> None:
     desk.is_fine()
 
 
+@pytest.mark.long
 def test_a_cease_fire_from_every_page_by_button_and_key(desk: Watched) -> None:
     page = open_range(desk)
     bar = page.locator(".safety")
-    for path in PAGES:
+    for path in at_length(PAGES, ("/", "/cameras")):
         for by_key in (False, True):
             page.goto("/")
             expect(bar).to_have_attribute("data-state", "armed")
@@ -434,6 +435,7 @@ def start_while_it_stands_still(pages: list[Page], hub: "subprocess.Popen[bytes]
     return time.monotonic() - began_s < LOST_S / 2
 
 
+@pytest.mark.slow
 def test_two_browsers_start_at_once(desk: Watched, shooting_range: Range) -> None:
     """The second is told what it can do about the first one's game."""
     pages = [desk.context.new_page() for _ in range(2)]
@@ -587,6 +589,7 @@ def slowest_click_s(page: Page) -> float:
     return slowest_s
 
 
+@pytest.mark.slow
 def test_many_exports_hold_no_page_up(large_desk: Watched, large_range: Range) -> None:
     page = large_desk.context.new_page()
     page.goto("/")
@@ -678,7 +681,10 @@ def test_health_shows_every_target_and_its_log(desk: Watched) -> None:
     desk.is_fine()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])  # as if it crashed; as if its power failed
+@pytest.mark.long
+@pytest.mark.parametrize(  # as if it crashed; as if its power failed
+    "how", at_length([signal.SIGKILL, signal.SIGSTOP], [signal.SIGSTOP])
+)
 def test_a_hub_that_dies_and_returns(desk: Watched, shooting_range: Range, how: signal.Signals) -> None:
     page = open_range(desk)
     banner = page.locator(".banner")

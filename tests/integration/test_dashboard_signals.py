@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy
+import pytest
 
 from snyper.client import connect
 from snyper.recordings import Recorder, open_recording
@@ -316,6 +317,7 @@ def test_a_recording_outlives_its_tab_and_every_tab_has_it(browser: Browser, tmp
         desk.is_fine()
 
 
+@pytest.mark.slow
 def test_the_end_of_the_dashboard_ends_a_recording_as_one_should(browser: Browser, tmp_path: Path) -> None:
     with HubProcess() as hub, source(hub.address, "lab8"):
         with running_dashboard(tmp_path, hub.address) as url, watched_context(browser, url) as desk:
@@ -328,6 +330,7 @@ def test_the_end_of_the_dashboard_ends_a_recording_as_one_should(browser: Browse
             assert recording.epochs[0].samples > 0
 
 
+@pytest.mark.slow
 def test_what_is_recorded_is_kept_within_its_limits(browser: Browser, tmp_path: Path) -> None:
     old = tmp_path / "recordings" / "old"
     writer = RecordingWriter(old, "lab8", "wave")
@@ -348,6 +351,7 @@ def test_what_is_recorded_is_kept_within_its_limits(browser: Browser, tmp_path: 
         expect(said).to_contain_text("none missing")
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_process_records_into_is_said_to_be(
     desk: Watched, hub: HubProcess, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ from tests.integration.harness import (
     DEADLINE_S,
     HOST,
     HubUnderTest,
+    at_length,
     console_of,
     free_port,
     has_open,
@@ -379,7 +380,10 @@ async def test_another_port_by_force(tmp_path: Path, hub: HubUnderTest) -> None:
 # --- what goes wrong
 
 
-@pytest.mark.parametrize("phase", ["connect", "prepare", "send", "verify", "apply", "register"])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "phase", at_length(["connect", "prepare", "send", "verify", "apply", "register"], ["send", "apply"])
+)
 async def test_a_board_unplugged_at_every_phase(hub: HubUnderTest, board: UsbBoard, phase: str) -> None:
     old = {**image.contents("target"), "lib/snyper/shared/old.mpy": b"M"}
     old["lib/snyper/shared/log.mpy"] += b" "
@@ -607,6 +611,7 @@ async def test_wrong_usage(arguments: tuple[str, ...], status: int, words: str) 
     assert len([line for line in err.splitlines() if line.startswith("snyper: ")]) == 1
 
 
+@pytest.mark.slow
 async def test_a_fleet_of_eight_at_once(tmp_path: Path, hub: HubUnderTest) -> None:
     boards = [UsbBoard(tmp_path / f"flash{n}", tmp_path / f"board{n}") for n in range(8)]
     file = tmp_path / "range.toml"

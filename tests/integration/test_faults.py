@@ -18,6 +18,7 @@ from tests.integration.harness import (
     HubUnderTest,
     Message,
     Peer,
+    at_length,
     console_of,
     each_body,
     each_engine,
@@ -361,7 +362,8 @@ async def flood(peer: Peer, data: bytes) -> None:
 
 @linux_only
 @each_engine
-@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", at_length(list(FLOODS), ["commands", "a target's reports"]))
 async def test_a_peer_that_floods_and_never_reads(
     engine: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

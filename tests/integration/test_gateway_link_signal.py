@@ -63,9 +63,10 @@ async def packet_of(client: ClientConnection) -> dict[str, Any]:
 
 
 async def until_state(address: str, **wanted: object) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not wanted.items() <= (await health(address))["stream"].items():
-            pass
+    async def is_so() -> bool:
+        return bool(wanted.items() <= (await health(address))["stream"].items())
+
+    await until(is_so, f"its state should be {wanted}")
 
 
 async def test_a_stream_is_a_signal_while_somebody_listens() -> None:
@@ -193,10 +194,12 @@ async def test_a_stream_that_is_too_fast_is_thinned_out() -> None:
         listening(address) as client,
     ):
         await start(client)
+
+        async def has_lost() -> bool:
+            return bool((await health(address))["stream"]["lost"])
+
         async with timestamps_of(client) as heard:
-            async with asyncio.timeout(DEADLINE_S):
-                while not (await health(address))["stream"]["lost"]:
-                    pass
+            await until(has_lost, "some should be lost")
         assert heard == sorted(set(heard))
 
 

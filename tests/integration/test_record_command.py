@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy
+import pytest
 
 from snyper.client import connect
 from snyper.recordings import Recorder, open_recording
@@ -126,6 +127,7 @@ async def test_a_recorder_that_is_killed_has_recorded_what_came(tmp_path: Path) 
         assert len(_folders(tmp_path)) == 2
 
 
+@pytest.mark.slow
 async def test_a_recorder_goes_on_where_another_ended(tmp_path: Path) -> None:
     """However that was; what is missing of an epoch is a gap."""
     arguments = ("arrays", "record", "lab1/count", "--folder", str(tmp_path), "--continue")

@@ -25,6 +25,7 @@ from snyper.shared.backoff import Backoff
 from snyper.shared.link import Link
 from snyper.shared.link_core import LinkCore
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError
+from tests.integration.harness import at_length
 from tools.chaos.__main__ import explained
 from tools.chaos.board_flash import _Appending, files
 from tools.chaos.machines import DiskCeaseFire, DiskReader
@@ -343,44 +344,45 @@ RARE: dict[Callable[[pytest.MonkeyPatch], None], int] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("sabotage", "expected"),
-    [
-        (_forget_ids, "rises, and no command that has not raised it before says so"),
-        (_lose_reports, "came after"),
-        (_never_look_into_the_journal, "counted twice"),
-        (_acknowledge_at_once, "is acknowledged, and not on the disk"),
-        (_have_no_heartbeat, "has heard nothing of"),
-        (_stay_up, "and is not down"),
-        (_dial_at_once, "too soon"),
-        (_give_up, "all should be here again"),
-        (_say_for_sure, "is refused with"),
-        (_skip_an_event, "the console saw"),
-        (_end_a_task_with_a_defect, "a defect is logged"),
-        (_end_a_game_twice, "which is not played"),
-        (_end_with_other_scores, "and its events give"),
-        (_count_a_hit_twice, "that there is not"),
-        (_make_a_miss_of_a_hit, "has given nobody a hit"),
-        (_forget_points, "is said to have"),
-        (_play_two_at_once, "starts while"),
-        (_stop_without_an_end, "has no end"),
-        (_never_end_a_game, "the game should be over"),
-        (_forget_the_last_game, "the hub says"),
-        (_keep_commands_under_way, "the hub should have no command under way"),
-        (_keep_unchecked, "is no file that anybody sent"),
-        (_call_whole_what_is_not, "and never was"),
-        (_begin_files_anew, "begins anew, and had"),
-        (_write_nothing, "and has fewer"),
-        (_keep_every_cut_file, "files that are not whole"),
-        (_send_from_the_beginning, "a file goes on at 0"),
-        (_send_all_at_once, "more than its window takes"),
-        (_never_take_a_file, "does not arrive"),
-        (_refuse_no_word, "rise while a cease fire holds"),
-        (_keep_no_cease_fire, "has forgotten a cease fire"),
-        (_spare_a_target, "has a hub with a cease fire, and is up"),
-        (_rise_all_the_same_at_its_instant, "rises while a cease fire holds"),
-    ],
-)
+BROKEN_PROMISES = [
+    (_forget_ids, "rises, and no command that has not raised it before says so"),
+    (_lose_reports, "came after"),
+    (_never_look_into_the_journal, "counted twice"),
+    (_acknowledge_at_once, "is acknowledged, and not on the disk"),
+    (_have_no_heartbeat, "has heard nothing of"),
+    (_stay_up, "and is not down"),
+    (_dial_at_once, "too soon"),
+    (_give_up, "all should be here again"),
+    (_say_for_sure, "is refused with"),
+    (_skip_an_event, "the console saw"),
+    (_end_a_task_with_a_defect, "a defect is logged"),
+    (_end_a_game_twice, "which is not played"),
+    (_end_with_other_scores, "and its events give"),
+    (_count_a_hit_twice, "that there is not"),
+    (_make_a_miss_of_a_hit, "has given nobody a hit"),
+    (_forget_points, "is said to have"),
+    (_play_two_at_once, "starts while"),
+    (_stop_without_an_end, "has no end"),
+    (_never_end_a_game, "the game should be over"),
+    (_forget_the_last_game, "the hub says"),
+    (_keep_commands_under_way, "the hub should have no command under way"),
+    (_keep_unchecked, "is no file that anybody sent"),
+    (_call_whole_what_is_not, "and never was"),
+    (_begin_files_anew, "begins anew, and had"),
+    (_write_nothing, "and has fewer"),
+    (_keep_every_cut_file, "files that are not whole"),
+    (_send_from_the_beginning, "a file goes on at 0"),
+    (_send_all_at_once, "more than its window takes"),
+    (_never_take_a_file, "does not arrive"),
+    (_refuse_no_word, "rise while a cease fire holds"),
+    (_keep_no_cease_fire, "has forgotten a cease fire"),
+    (_spare_a_target, "has a hub with a cease fire, and is up"),
+    (_rise_all_the_same_at_its_instant, "rises while a cease fire holds"),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("sabotage", "expected"), at_length(BROKEN_PROMISES, BROKEN_PROMISES[::3]))
 def test_who_breaks_a_promise_is_found(
     monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None], expected: str
 ) -> None:

@@ -142,6 +142,7 @@ def steps_of(records: list[Record]) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_many_plates_at_once_take_few_steps_each() -> None:
     """Other plates, plates that are all similar to one, and one that many are similar to."""
     centre = "ABCDEFGHJKLM"

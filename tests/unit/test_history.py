@@ -512,6 +512,7 @@ def recording_s(path: Path) -> float:
         journal.close()
 
 
+@pytest.mark.slow
 def test_ten_thousand_games_are_counted_and_not_read(tmp_path: Path) -> None:
     """What the dashboard asks for costs a small part of reading all of it once; and to keep an event costs
     no more than in an empty journal.

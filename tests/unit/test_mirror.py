@@ -485,7 +485,13 @@ PROBES: dict[str, Callable[[Any], object]] = {
 @pytest.mark.long
 @pytest.mark.parametrize("base", at_length([Base, Real], [Real]))
 @pytest.mark.parametrize("probe", PROBES)
-@pytest.mark.parametrize("items", [(), (Powermeter,), ((Powermeter, "pump_"), Powermeter)])
+@pytest.mark.parametrize(
+    "items",
+    at_length(
+        [(), (Powermeter,), ((Powermeter, "pump_"), Powermeter)],
+        [((Powermeter, "pump_"), Powermeter)],
+    ),
+)
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_what_only_looks_makes_no_call(probe: str, items: tuple[Any, ...], base: type) -> None:
     pm = client(*items, base=base)

@@ -107,6 +107,7 @@ def test_each_step_removes_one_segment_at_most(tmp_path: Path) -> None:
     assert before == []
 
 
+@pytest.mark.slow
 def test_no_step_takes_longer_where_there_are_many(tmp_path: Path) -> None:
     for folder in (tmp_path / str(number) for number in range(100)):
         finished(folder, 1_000, 1)

@@ -52,6 +52,7 @@ def computer(tmp_path: Path) -> Computer:
     return Computer(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_clock_that_runs_does_not_drift(computer: Computer) -> None:
     for _ in range(200):
         computer.run(DAY_S, 3_000)
