@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -150,18 +150,10 @@ def links() -> list[Link]:
     return [found for found in gc.get_objects() if type(found) is Link]
 
 
-@pytest.fixture
-def nothing_of_others() -> Iterator[None]:
-    """Leave what other tests have left out of what is looked through."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @linux_only
-@pytest.mark.usefixtures("nothing_of_others")
 async def test_nothing_is_left_on_cpython(tmp_path: Path) -> None:
+    gc.collect()
+    gc.freeze()  # what other tests have left is not looked through
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running_hub("cpython", tmp_path, 4, 4))
         assert hub.hub is not None
