@@ -113,8 +113,8 @@ def simulate_cameras(
         err.print(f"simulate-cameras: {plural(number, 'camera')} for the hub at {hub}{end}")
         try:
             run(simulate(folder), hub, until_ctrl_c=True)
-        except typer.Exit as end:
-            if end.exit_code:
+        except typer.Exit as ended:
+            if ended.exit_code:
                 raise
         left = run(count_left(folder))
     kept = "gone: --outbox FOLDER keeps them" if outbox is None else f"in {outbox}, for the next run"
