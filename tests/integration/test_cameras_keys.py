@@ -5,7 +5,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from snyper.system.files import write_private
 from tests.integration.camera_bodies import png
 from tests.integration.cameras_harness import (
     DETECTION,
@@ -26,7 +26,7 @@ from tests.integration.cameras_harness import (
     with_database,
     without,
 )
-from tests.integration.harness import DEADLINE_S
+from tests.integration.harness import DEADLINE_S, wait_until
 
 MASTER = "the key that may do all"
 KEYS = {
@@ -271,9 +271,10 @@ def test_a_key_that_is_revoked_and_one_that_is_new(keyed: Keyed) -> None:
 
 
 def until_status(keyed: Keyed, key: str, statuses: set[int]) -> None:
-    until_time = time.monotonic() + DEADLINE_S
-    while keyed.ask(key, "GET", "/api/cameras").status_code not in statuses:
-        assert time.monotonic() < until_time, f"it should be one of {statuses}"
+    wait_until(
+        lambda: keyed.ask(key, "GET", "/api/cameras").status_code in statuses,
+        f"it should be one of {statuses}",
+    )
 
 
 def cameras_found(keyed: Keyed) -> set[str]:
@@ -286,27 +287,23 @@ def test_a_group_that_changes(keyed: Keyed) -> None:
     before = file.read_text()
     keyed.ask("key", "POST", "/api/detection", {**DETECTION, "camera_id": "gate/9"})
     assert "gate/9" in cameras_found(keyed)
-    file.write_text(before.replace('"gates" = ["gate/*"]', '"gates" = ["gate/9"]'))
+    write_private(file, before.replace('"gates" = ["gate/*"]', '"gates" = ["gate/9"]').encode())
     try:
-        until_time = time.monotonic() + DEADLINE_S
-        while cameras_found(keyed) != {"gate/9"}:
-            assert time.monotonic() < until_time
+        wait_until(lambda: cameras_found(keyed) == {"gate/9"}, "the group should have one camera")
     finally:
-        file.write_text(before)
+        write_private(file, before.encode())
 
 
 def test_a_file_that_cannot_be_read_changes_nothing(keyed: Keyed) -> None:
     file = keyed.gateway.folder / "keys.toml"
     before = file.read_text()
-    file.write_text("[viewer]\nfly = ['*']\n")
+    write_private(file, b"[viewer]\nfly = ['*']\n")
     try:
-        until_time = time.monotonic() + DEADLINE_S
-        while "the keys are as they were" not in keyed.gateway.said():
-            assert time.monotonic() < until_time
+        wait_until(lambda: "the keys are as they were" in keyed.gateway.said(), "it should be said")
         assert keyed.get("viewer", "/api/cameras")["success"]
         assert keyed.who_may("GET", "/api/records") == {"key", "anna"}
     finally:
-        file.write_text(before)
+        write_private(file, before.encode())
 
 
 def test_keys_alone_are_asked_for(tmp_path: Path) -> None:
@@ -321,9 +318,12 @@ def test_keys_alone_are_asked_for(tmp_path: Path) -> None:
         assert gateway.get("/api/cameras").status_code == 401
         assert gateway.get("/api/cameras", headers={"authorization": f"Bearer {key}"}).status_code == 200
         assert snyper("revoke-key", str(gateway.folder), "viewer").returncode == 0
-        until_time = time.monotonic() + DEADLINE_S
-        while gateway.get("/api/cameras", headers={"authorization": f"Bearer {key}"}).status_code == 200:
-            assert time.monotonic() < until_time
+        wait_until(
+            lambda: (
+                gateway.get("/api/cameras", headers={"authorization": f"Bearer {key}"}).status_code != 200
+            ),
+            "the key should be refused",
+        )
         assert gateway.get("/api/cameras").status_code == 401  # no key is left, and it is not open
 
 
