@@ -428,6 +428,25 @@ async def test_the_keys_of_the_hub_decide(tmp_path: Path) -> None:
         assert await asyncio.to_thread(gateway.end) == 0
 
 
+def test_a_get_over_the_end_of_its_gateway_says_what_to_do(hub: HubProcess, tmp_path: Path) -> None:
+    running = Linked(hub, "short-lived", tmp_path / "arrays")
+    array = numpy.zeros(4_000_000)
+
+    class Killing(io.BytesIO):
+        def write(self, content: Any) -> int:
+            if self.tell() == 0:
+                running.kill()
+            return super().write(content)
+
+    with running.client() as client:
+        client.upload_numpy_array(array)
+        with pytest.raises(Unreachable) as lost:
+            client.save_array(0, Killing())
+    said = str(lost.value)
+    assert said.startswith(f"short-lived at the hub {hub.address} was lost, ")
+    assert said.endswith(" of 32,000,128 bytes: try again once `snyper services` lists it")
+
+
 class Liar:
     """A service that says of arrays what it likes."""
 

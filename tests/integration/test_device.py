@@ -332,8 +332,16 @@ def test_nobody_there() -> None:
         RemoteFileAdapter(f"http://{HOST}:{port}").process_data(1)
 
 
-@pytest.mark.parametrize("cut", [0, 10, 60, -2])
-def test_an_answer_that_is_cut_off_is_none(cut: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        (0, "the connection was lost"),
+        (10, "the answer is no HTTP"),
+        (60, "cut off"),
+        (-2, "cut off after 4,998 of 5,000 bytes: try again"),
+    ],
+)
+def test_an_answer_that_is_cut_off_is_none(cut: int, said: str, tmp_path: Path) -> None:
     content = os.urandom(5000)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n"
 
@@ -345,7 +353,7 @@ def test_an_answer_that_is_cut_off_is_none(cut: int, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     with scripted_server(script) as server:
         remote = RemoteFileAdapter(server.url, save_to=tmp_path / "results")
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable, match=said):
             remote.process(write(tmp_path / "a.jpg", 10))
     assert len(server.requests) == 3
     assert list((tmp_path / "results").iterdir()) == []

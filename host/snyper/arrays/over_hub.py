@@ -96,7 +96,7 @@ class OverHub:
                     head = next(items, None)
                 if not isinstance(head, dict) or type(head.get("bytes")) is not int:
                     raise BadAnswer(f"{self.where} is no gateway with arrays: it answers something else")
-                return take(Content(head["bytes"], _blocks(items, head["bytes"])))
+                return take(Content(head["bytes"], self._blocks(items, head["bytes"])))
 
         return self._tried(attempt, tries)
 
@@ -137,6 +137,27 @@ class OverHub:
             for call in calls:
                 call.cancel()
             hub_loop.run(writer.close()).result()
+
+    def _blocks(self, items: Any, length: int) -> Iterator[Block]:
+        """Iterate over the bytes that follow, of which there are so many. Raises TransferError."""
+        done = 0
+        while True:
+            try:
+                with _explained():
+                    block = next(items, None)
+            except _Lost as error:
+                raise _Lost(
+                    f"{self.where} was lost, or was silent for {self._timeout:g} s, after {done:,} of"
+                    f" {length:,} bytes: try again once `snyper services` lists it"
+                ) from error
+            if block is None:
+                break
+            if not isinstance(block, bytes):
+                raise BadAnswer("the answer is no array: it is no bytes")
+            done += len(block)
+            yield block
+        if done != length:
+            raise BadAnswer("the answer is no array: it has another length than it says")
 
     def _call(self, name: str, *args: object) -> Any:
         with _explained():
@@ -258,21 +279,6 @@ def _explained() -> Iterator[None]:
         if isinstance(error, ValueError | TypeError):
             raise Refused(HTTPStatus.BAD_REQUEST, said) from error
         raise ServerFailed(HTTPStatus.INTERNAL_SERVER_ERROR, said) from error
-
-
-def _blocks(items: Any, length: int) -> Iterator[Block]:
-    """Iterate over the bytes that follow, of which there are so many. Raises TransferError."""
-    while True:
-        with _explained():
-            block = next(items, None)
-        if block is None:
-            break
-        if not isinstance(block, bytes):
-            raise BadAnswer("the answer is no array: it is no bytes")
-        length -= len(block)
-        yield block
-    if length:
-        raise BadAnswer("the answer is no array: it has another length than it says")
 
 
 def _pieces(blocks: Iterator[Block]) -> Iterator[bytes]:

@@ -135,7 +135,8 @@ class Answer:
         if taken > max_bytes:
             raise BadAnswer(f"the answer has more than {max_bytes} bytes")
         if self._response.length:  # a read of what was announced and never came returns what there is
-            raise Lost("the answer was cut off")
+            whole = taken + self._response.length
+            raise Lost(f"the answer was cut off after {taken:,} of {whole:,} bytes: try again")
 
     def _begin(self) -> bytes:
         """Read what the answer has, up to a limit, whatever becomes of the rest."""
