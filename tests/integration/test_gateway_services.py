@@ -181,6 +181,7 @@ def test_names(server: Serve, disposition: bytes, expected: str) -> None:
         (DATA, {"json": {"data": 1}, "headers": {"origin": "http://other.example"}}, 403, "site"),
         (DATA, {"json": {"data": 1}, "headers": {"origin": "http://["}}, 403, "site"),
         ("/api/nothing", {"json": {}}, 404, "there is nothing at /api/nothing"),
+        ("/upload", {"json": {}}, 404, "at /upload: `snyper gateway --arrays FOLDER` serves it"),
         ("/health", {"json": {}}, 405, "method"),
     ],
 )

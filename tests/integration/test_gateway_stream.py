@@ -10,6 +10,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
+from snyper.arrays import NumpyClient
+from snyper.device import Refused
 from tests.integration.harness import HOST, snyper
 from tests.integration.signal_harness import (
     PING,
@@ -157,6 +159,17 @@ async def test_a_key_and_its_own_pages_alone() -> None:
         async with listening(address, additional_headers={"authorization": f"Bearer {key}"}) as client:
             await say(client, PING)
             assert await hear(client) == {"type": "pong"}
+
+
+async def test_a_gateway_without_a_signal_says_what_serves_one() -> None:
+    words = ("gateway", "--listen", f"{HOST}:0", "--json", "--hub", f"{HOST}:1")
+    async with snyper(*words) as command:
+        url = (await command.says_json())["urls"][0]
+        with (
+            NumpyClient(url) as client,
+            pytest.raises(Refused, match="at /ws/stream: `snyper gateway --stream SOURCE/STREAM` serves"),
+        ):
+            await client.connect_streaming()
 
 
 async def test_a_refusal_is_no_error_in_the_log() -> None:

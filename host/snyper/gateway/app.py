@@ -13,10 +13,12 @@ from starlette.responses import JSONResponse
 from starlette.routing import Match, Route
 
 from snyper.device.serving.application import Application
-from snyper.device.serving.exchange import App, Handler, Refusal, endpoint, nothing_at, wrong_method
+from snyper.device.serving.exchange import App, Handler, Refusal, deny, endpoint, nothing_at, wrong_method
 from snyper.gateway.web_socket import SocketHandler, web_socket_endpoint
 
 _WEB_SOCKET = "websocket"  # in the place of a method
+_ARRAYS, _SIGNAL = "--arrays FOLDER", "--stream SOURCE/STREAM"
+_SERVED_WITH = {"upload": _ARRAYS, "arrays": _ARRAYS, "array": _ARRAYS, "control": _SIGNAL, "ws": _SIGNAL}
 
 
 class Gateway(Application):
@@ -61,7 +63,8 @@ class Gateway(Application):
         """Pass a request to who answers it: at once where its path says all, and past Starlette, which takes
         a tenth of the time of small work.
         """
-        served = self._found.get((scope.get("method", _WEB_SOCKET), scope.get("path", "")), self.app)
+        other = _no_web_socket if scope["type"] == _WEB_SOCKET else self.app
+        served = self._found.get((scope.get("method", _WEB_SOCKET), scope.get("path", "")), other)
         await served(scope, receive, send)
 
 
@@ -78,11 +81,24 @@ class _Endpoint:
         await self._app(scope, receive, send)
 
 
+async def _no_web_socket(scope: Any, receive: Any, send: Any) -> None:
+    await deny(_nothing_at(scope["path"]), send)
+
+
+def _nothing_at(path: str) -> Refusal:
+    """Return what is said of a path that nothing is served at; of one that an option serves, which."""
+    refusal = nothing_at(path)
+    option = _SERVED_WITH.get(path.split("/")[1]) if path.startswith("/") else None
+    if option is None:
+        return refusal
+    return Refusal(refusal.status, f"{refusal.detail}: `snyper gateway {option}` serves it")
+
+
 async def _explain(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     refusal = Refusal(error.status_code, error.detail, error.headers)
     if refusal.status == HTTPStatus.NOT_FOUND:
-        refusal = nothing_at(request.url.path)
+        refusal = _nothing_at(request.url.path)
     elif refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
         refusal = wrong_method(", ".join(sorted(_methods_at(request))))
     return JSONResponse({"detail": refusal.detail}, refusal.status, dict(refusal.headers))
