@@ -371,6 +371,24 @@ def test_json_that_is_none(content: bytes, said: str) -> None:
         RemoteFileAdapter(server.url).process_data(1)
 
 
+@pytest.mark.parametrize("status", [200, 404, 502])
+def test_a_server_of_another_kind_is_told_from_its_page(status: int) -> None:
+    page = b"<!doctype html><html><head><title>\n My &lt;router&gt;\x1b[2J</title><body>" + b"x" * 100_000
+    with (
+        scripted_server(
+            lambda request: request.answer(status, page, Content_Type="text/html; charset=utf-8")
+        ) as server,
+        pytest.raises((BadAnswer, Refused, ServerFailed)) as caught,
+    ):
+        RemoteFileAdapter(server.url, tries=1).process_data(1)
+    said = str(caught.value)
+    assert "BaseHTTP" in said
+    assert " answers with a web page, 'My <router>" in said
+    assert "check the address" in said
+    assert "\x1b" not in said
+    assert len(said) < 200
+
+
 def test_a_result_that_is_too_large_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
 

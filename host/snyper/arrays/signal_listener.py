@@ -89,7 +89,7 @@ class SignalListener:
                 proxy=None,
             )
         except InvalidStatus as error:
-            check(error.response.status_code, partial(_detail, error))
+            check(error.response.status_code, partial(_detail, error, self._url))
             raise BadAnswer(f"{self._url} is no signal: {error}") from None
         except SSLCertVerificationError:
             raise
@@ -132,9 +132,9 @@ def _told(message: str | bytes) -> dict[str, Any]:
     return told
 
 
-def _detail(error: InvalidStatus) -> str:
+def _detail(error: InvalidStatus, url: str) -> str:
     """Return why a server refuses, as it says it."""
     try:
         return str(json.loads(error.response.body or b"")["detail"])
     except (ValueError, KeyError, TypeError):
-        return error.response.reason_phrase
+        return f"{url} is no signal: {error.response.reason_phrase}"

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from email.utils import parsedate_to_datetime
+from html import unescape
 from pathlib import Path
 from typing import Any, Iterator, Optional
 from urllib.parse import unquote
@@ -20,6 +21,7 @@ _DETAIL_BYTES = 64 * 1024
 _BLOCK_BYTES = 64 * 1024
 _AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
 
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,80})", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,12}")
 
 
@@ -73,6 +75,8 @@ class Answer:
 
     def value(self) -> Any:
         """Return the JSON that it is. Raises BadAnswer."""
+        if self._is_page:
+            raise BadAnswer(self._shown_page())
         content = b"".join(self.blocks(JSON_BYTES))
         try:
             return json.loads(content.decode("utf-8"))
@@ -80,10 +84,14 @@ class Answer:
             raise BadAnswer(f"the answer is no JSON: {error}") from None
 
     def detail(self) -> str:
-        """Return what the server says of an error: its `detail`, or the begin of its text."""
-        text = self._begin().decode("utf-8", "replace")
+        """Return what the server says of an error: its `detail`, or the begin of its text. Of a page for
+        people, as servers of another kind send them, it is who sends it and its title.
+        """
         if 300 <= self.status < 400 and self.header("Location"):
             return f"it is at {self.header('Location')} now"
+        if self._is_page:
+            return self._shown_page()
+        text = self._begin().decode("utf-8", "replace")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
@@ -137,6 +145,16 @@ class Answer:
         if self._response.length:  # a read of what was announced and never came returns what there is
             whole = taken + self._response.length
             raise Lost(f"the answer was cut off after {taken:,} of {whole:,} bytes: try again")
+
+    @property
+    def _is_page(self) -> bool:
+        return "html" in (self.header("Content-Type") or "").lower()
+
+    def _shown_page(self) -> str:
+        found = _TITLE.search(self._begin().decode("utf-8", "replace"))
+        title = f", {' '.join(unescape(found.group(1)).split())!r}" if found else ""
+        server = self.header("Server") or "the server"
+        return f"{server} answers with a web page{title}: check the address, and what is behind it"
 
     def _begin(self) -> bytes:
         """Read what the answer has, up to a limit, whatever becomes of the rest."""
