@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -214,6 +214,17 @@ async def test_a_clock_that_is_off_and_a_still_picture_are_said(cameras: Cameras
     assert camera.skew_s is not None
     assert camera.skew_s < -86_400 * 365
     assert [warning[:12] for warning in camera.warnings] == ["its clock is", "its picture "]
+
+
+async def test_a_clock_that_is_set_is_right_from_then_on(cameras: Cameras) -> None:
+    """Also where it was a year behind: no mean of what it was before."""
+    for ahead_s, warnings in ((-3e7, ["its clock is"]), (0.0, []), (3_600.0, ["its clock is"]), (-1.0, [])):
+        stamp = datetime.fromtimestamp(time.time() + ahead_s, UTC).isoformat()
+        for _ in range(2):
+            await cameras.detect(detection_of({**NAMES, "timestamp": stamp}))
+        [camera] = await cameras.cameras()
+        assert camera.skew_s is not None
+        assert [warning[:12] for warning in camera.warnings] == warnings, camera.skew_s
 
 
 async def test_health_is_stored_once_an_hour_also_by_a_clock_that_is_set(

@@ -27,8 +27,9 @@ MAX_TOLD_HEALTHS = 32  # ids that a camera's health checks are known by: it has 
 OF_ALL = ""  # in the place of a camera, which is called something
 _REPEATED_S = 3600.0  # an unchanged health is stored once in this
 _ADD_TRIGRAMS = "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
-# Of a new difference: some ten messages make the mean.
+# Of a new difference: some ten messages make the mean, of a clock that was not set in between.
 _SKEW_WEIGHT: sql.ColumnElement[float] = sql.literal_column("0.2")
+_MAX_SKEW: sql.ColumnElement[float] = sql.literal_column(repr(MAX_SKEW_S))
 _TABLES = schema.TABLES.sorted_tables  # what others point to first
 _CAMERAS = "SELECT camera_id FROM cameras WHERE camera_id IN"
 _IDS = "SELECT hash, digest FROM device_ids WHERE hash IN"
@@ -342,7 +343,9 @@ def _sums(old: Any, new: Any) -> dict[str, Any]:
 
 
 def _camera_change(old: Any, new: Any) -> dict[str, Any]:
-    skew = old.skew_s + (new.skew_s - old.skew_s) * _SKEW_WEIGHT
+    change = new.skew_s - old.skew_s
+    is_set = sql.func.abs(change) > _MAX_SKEW
+    skew = sql.case((is_set, new.skew_s), else_=old.skew_s + change * _SKEW_WEIGHT)
     return {
         "checkpoint_id": new.checkpoint_id,
         "registered_s": sql.func.coalesce(new.registered_s, old.registered_s),
