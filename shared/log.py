@@ -45,13 +45,18 @@ def log(who: str, text: str) -> None:
     write_log(entry(who, text))
 
 
+def log_again(who: str, text: str) -> None:
+    """Log `text` of `who`, which was logged before and is still so: for who watches a board's port."""
+    write_log(entry(who, text), is_repeated=True)
+
+
 def log_exception(who: str, error: BaseException) -> None:
     """Log a defect with its traceback, and keep it; without memory for that, only print it."""
     try:
         line = "%s\n%s" % (entry(who, "unexpected %r" % error), traceback_of(error))
         if _sink is not None:
             _sink(line)
-        write_log(line, True)
+        write_log(line, is_defect=True)
     except MemoryError:  # what goes on after a defect must be able to
         print_traceback(error)
 

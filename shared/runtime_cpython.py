@@ -525,9 +525,10 @@ def now_ms() -> int:
     return now_us() // 1000
 
 
-def write_log(entry: str, is_defect: bool = False) -> None:
+def write_log(entry: str, is_defect: bool = False, is_repeated: bool = False) -> None:
     """Give an entry of the log to the logger `snyper`, which has a time of its own."""
-    _logger.log(logging.ERROR if is_defect else logging.INFO, "%s", entry.partition(" ")[2])
+    level = logging.ERROR if is_defect else logging.DEBUG if is_repeated else logging.INFO
+    _logger.log(level, "%s", entry.partition(" ")[2])
 
 
 def traceback_of(error: BaseException) -> str:

@@ -439,7 +439,7 @@ def now_ms() -> int:
     return _now_ms
 
 
-def write_log(entry: str, is_defect: bool = False) -> None:
+def write_log(entry: str, is_defect: bool = False, is_repeated: bool = False) -> None:
     """Print an entry of the log."""
     print(entry)
 

@@ -6,7 +6,7 @@ from snyper.shared.backoff import Backoff
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.link import Link
 from snyper.shared.link_core import CloseReason
-from snyper.shared.log import keep, log
+from snyper.shared.log import keep, log, log_again
 from snyper.shared.runtime import dial, end_task, sleep_ms, unload
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
@@ -227,7 +227,7 @@ class Session:
         elif reason:
             if reason in self._errors:
                 self._errors.remove(reason)
-                log("session", reason)
+                log_again("session", reason)
             else:
                 keep("session", reason)
             self._errors = self._errors[1 - _MAX_ERRORS :] + [reason]

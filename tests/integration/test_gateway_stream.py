@@ -1,5 +1,6 @@
 """`snyper gateway --demo-signal`: the signal as existing clients take it, over WebSockets."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from snyper.arrays import NumpyClient
 from snyper.device import Refused
-from tests.integration.harness import HOST, snyper
+from tests.integration.harness import HOST, snyper, until
 from tests.integration.signal_harness import (
     PING,
     START,
@@ -205,3 +206,21 @@ async def test_who_asks_for_bytes_gets_the_same_numbers_in_them() -> None:
                 assert (x.tolist(), y.tolist()) == (packet.pop("x"), packet.pop("y"))
                 assert head == {**packet, "x_dtype": "float64"}
                 assert len(message) < 1_800
+
+
+async def test_a_hub_that_stays_away_is_logged_once() -> None:
+    dialled = 0
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal dialled
+        dialled += 1
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, HOST, 0) as nobody:
+        address = f"{HOST}:{nobody.sockets[0].getsockname()[1]}"
+        words = ("--listen", f"{HOST}:0", "--hub", address, "--stream", "lab1/acc")
+        async with snyper("gateway", "--json", *words) as command:
+            await until(lambda: dialled >= 6, "it should try on")
+            assert await command.interrupt() == 0
+    lines = [line.partition(" ")[2] for line in command.err.splitlines() if "session: " in line]
+    assert 1 <= len(lines) == len(set(lines))
