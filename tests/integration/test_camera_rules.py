@@ -136,7 +136,7 @@ async def test_a_camera_that_is_gone_has_the_range_cease_fire(tmp_path: Path) ->
 
 def come_and_go(gateway: CameraGateway) -> None:
     with connected(gateway.url) as (client, events):
-        client.emit("camera_register", {"camera_id": "lane", "checkpoint_id": "range"})
+        client.emit("camera_register", {"camera_id": " lane", "checkpoint_id": "range"})
         events.wait("camera_register")
 
 

@@ -1,6 +1,7 @@
 """Bodies as clients send them, and as nobody should."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -60,6 +61,20 @@ def test_a_name_that_is_none_is_refused(name: object) -> None:
 @pytest.mark.parametrize("name", ["../../etc/passwd", "กล้อง ๑", "a" * 128, "👩‍🚀", "'; DROP TABLE", 7])
 def test_any_other_name_is_taken(name: object) -> None:
     assert detection_of({**NAMES, "camera_id": name}).camera_id == str(name)
+
+
+@pytest.mark.parametrize("take", [registration_of, detection_of, health_of])
+def test_blanks_around_a_name_do_not_count(take: Callable[[object], Any]) -> None:
+    """Or a camera that is silent would not be the one that a rule names."""
+    body = {
+        **NAMES,
+        "component": "disk",
+        "status": "healthy",
+        "camera_id": " a b\u00a0",
+        "checkpoint_id": "c ",
+    }
+    found = take(body)
+    assert (found.camera_id, found.checkpoint_id) == ("a b", "c")
 
 
 def test_what_field_clients_send() -> None:

@@ -86,11 +86,11 @@ class Camera:
         for text, what in ((camera_id, "camera"), (checkpoint_id, "checkpoint")):
             if not isinstance(text, str) or not text.strip() or len(text) > 128 or not text.isprintable():
                 raise ValueError(f"the id of a {what} is a text of 1 to 128 characters that can be seen")
-        self.camera_id = camera_id
-        self.checkpoint_id = checkpoint_id
-        self.name = name_of(camera_id) if name is None else name
+        self.camera_id = camera_id.strip()
+        self.checkpoint_id = checkpoint_id.strip()
+        self.name = name_of(self.camera_id) if name is None else name
         self.delivery = Delivery(False, "it has not been tried yet")
-        self._path = _default_path(camera_id) if outbox is None else Path(outbox)
+        self._path = _default_path(self.camera_id) if outbox is None else Path(outbox)
         self._max_bytes = max_outbox_bytes
         self._caller = AsyncCaller(ThroughHub(hub, service, key, device=self.name), None, None)
         self._on_change = on_change

@@ -113,9 +113,10 @@ def _needed(fields: Mapping[str, Any], name: str) -> Any:
 
 
 def _names(fields: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the camera and the checkpoint, without blanks around them, which are not meant."""
     return (
-        _name("camera_id", _needed(fields, "camera_id")),
-        _name("checkpoint_id", _needed(fields, "checkpoint_id")),
+        _name("camera_id", _needed(fields, "camera_id")).strip(),
+        _name("checkpoint_id", _needed(fields, "checkpoint_id")).strip(),
     )
 
 

@@ -92,8 +92,8 @@ class Rules:
         """
         fired: list[Rule] = []
         missed: list[tuple[Rule, str]] = []
-        camera = detection.camera_id.strip()
-        rules = [rule for rule in self.rules if rule.class_name and rule.camera in (None, camera)]
+        camera_id = detection.camera_id
+        rules = [rule for rule in self.rules if rule.class_name and rule.camera in (None, camera_id)]
         things, doubts = _read(detection.details) if rules else ([], [])
         name: str | int | None = None
         for rule in rules:
@@ -104,7 +104,7 @@ class Rules:
                 if is_met:
                     missed.append((rule, AHEAD if age_s is not None and age_s < 0 else LATE))
                 continue
-            key = rule, detection.camera_id
+            key = rule, camera_id
             if not is_met:
                 self._met.pop(key, None)
                 continue

@@ -117,10 +117,10 @@ class LinkedCameras:
 
         self._server.when_caller_away(lose)
 
-    def _check(self, camera_id: object) -> str:
+    def _check(self, camera_id: str) -> str:
         """Return the name of the caller's key. Raises PermissionError where it speaks for another camera."""
         proven = self._server.proof_of_caller()
-        if not may_speak(proven, str(camera_id), self._grants):
+        if not may_speak(proven, camera_id, self._grants):
             raise PermissionError(f"the key {proven.key} does not speak for the camera {camera_id}")
         return proven.key
 
@@ -129,14 +129,13 @@ class LinkedCameras:
         try:
             _, kind, body, pictures = told
             body = {**body, **_fields_of(pictures)}
-            principal = self._check(body.get("camera_id"))
             item: Detection | Health
             if kind == DETECTION:
                 item = detection_of(body)
-                accepted = await self._cameras.detect(item, principal, is_live)
+                accepted = await self._cameras.detect(item, self._check(item.camera_id), is_live)
             elif kind == HEALTH:
                 item = health_of(body)
-                accepted = await self._cameras.health(item, principal, is_live)
+                accepted = await self._cameras.health(item, self._check(item.camera_id), is_live)
             else:
                 return None, _refused(f"this service takes no {kind}")
             return (item.camera_id, item.checkpoint_id), _taken(accepted)
