@@ -15,7 +15,7 @@ from snyper.cameras.log import EXPORT, Entry
 from snyper.cameras.records import RecordQuery
 from snyper.cameras.retention import Retention, RetentionRule
 from snyper.cameras.service import Cameras, opened
-from tests.integration.camera_bodies import NAMES, jpeg
+from tests.integration.camera_bodies import NAMES, jpeg, png
 from tests.integration.cameras_harness import DETECTION, CameraGateway
 from tests.integration.harness import until, wait_until
 
@@ -290,11 +290,16 @@ async def test_a_damaged_picture_that_comes_again_is_whole(
     cameras: Cameras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 1.8e9)  # in one hour
-    await keep(cameras, "one", annotated_image=jpeg("same"))
+    await keep(cameras, "one", annotated_image=png())
     [name] = pictures(tmp_path)
-    (tmp_path / "cameras" / "pictures" / name).write_bytes(bytes(len(jpeg("same"))))
-    await keep(cameras, "two", annotated_image=jpeg("same"))
+    small = await cameras.thumbnail(name)
+    assert small is not None
+    await asyncio.to_thread(small.unlink)
+    (tmp_path / "cameras" / "pictures" / name).write_bytes(bytes(len(png())))
+    assert await cameras.thumbnail(name) is None
+    await keep(cameras, "two", annotated_image=png())
     assert pictures(tmp_path) == {name}
+    assert await cameras.thumbnail(name) is not None
     found = await cameras.check(reads=True)
     assert (found.files, found.damaged, found.orphans) == (1, {}, [])
 

@@ -30,7 +30,10 @@ class Thumbnails:
         self._task = asyncio.create_task(self._make_waiting())
 
     def add(self, name: str) -> None:
-        """Have the thumbnail of a picture made, soon."""
+        """Have the thumbnail of a picture made, soon: also where it could not be, of a file that was damaged
+        and has come again.
+        """
+        self._bad.pop(name, None)
         self._waiting[name] = None
         if len(self._waiting) > _MAX_WAITING:
             self._waiting.popitem(last=False)
