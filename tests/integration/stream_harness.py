@@ -145,3 +145,13 @@ async def tally_of(hub: HubClient, name: str = "lab1/count", **options: Any) -> 
         yield tally
     finally:
         await end_task(tally.task)
+
+
+@asynccontextmanager
+async def waiting_tally_of(hub: HubClient) -> AsyncIterator[Tally]:
+    """Read a stream in a task, of a source that need not be there yet."""
+    tally = Tally(hub.read_stream("lab1/count", wait=True))
+    try:
+        yield tally
+    finally:
+        await end_task(tally.task)

@@ -12,6 +12,8 @@ from snyper.shared.socket_protocol import MessageType, SocketMessage
 from snyper.streams import Block
 from tests.integration.harness import Message, Peer, peer_of, until
 from tests.integration.stream_harness import (
+    Counter,
+    Tally,
     console,
     counter_of,
     deafen,
@@ -19,6 +21,7 @@ from tests.integration.stream_harness import (
     stream_hub,
     take,
     tally_of,
+    waiting_tally_of,
 )
 
 MUCH = 8 << 20  # samples, 32 MiB: more than sockets hold
@@ -180,6 +183,100 @@ async def test_what_was_before_comes_first_and_what_is_evicted_is_said(
     assert too_much.evicted == of_much.seq - 10
     assert (of_ahead.seq, ahead.evicted) == (100_000, 0)
     assert {block.lost for block in (of_now, of_all, of_some, of_much, of_ahead)} == {0}
+
+
+async def test_what_is_evicted_of_epochs_before_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the rest of the epoch that was asked for, of those between, and of the present one."""
+    monkeypatch.setattr(stream_blocks, "MAX_STREAM_BYTES", 1)  # the last block alone
+    epochs: list[str] = []
+    async with stream_hub() as hub, console(hub.port) as client, waiting_tally_of(client) as tally:
+        for count in (50, 10, 3):
+            async with source_of(hub.port) as device, counter_of(device) as counter:
+                epochs.append(counter.stream.epoch)
+                await _send_twice(counter, count, tally)
+        for epoch, expected in ((epochs[0], 50 + 20 + 3), ("of another hub", 3)):
+            reader = client.read_stream("lab1/count", from_seq=50, epoch=epoch, wait=True)
+            [block] = await take(aiter(reader), 1)
+            assert (block.epoch, block.seq, block.lost) == (epochs[-1], 3, 0)
+            assert reader.evicted == expected
+
+
+async def test_who_slept_through_an_epoch_is_told_all_that_he_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_blocks, "MAX_STREAM_BYTES", 1)
+    sent = 0
+    async with (
+        stream_hub() as hub,
+        console(hub.port) as client,
+        console(hub.port) as far,
+        waiting_tally_of(client) as tally,
+        waiting_tally_of(far) as deaf,
+    ):
+        async with source_of(hub.port) as device, counter_of(device) as counter:
+            await _send_twice(counter, 10, tally)
+            await deaf.until(20)
+            links = [link for link in hub.links if link.name == "console"]
+            deafen(hub, far)
+            while all(link.writable for link in links):
+                await counter.send(16_000)
+                await tally.until(counter.stream.seq)
+            sent += counter.stream.seq
+        for _ in range(2):
+            async with source_of(hub.port) as device, counter_of(device) as counter:
+                await _send_twice(counter, 10, tally)
+                sent += counter.stream.seq
+        far._link._stream.resume_reading()
+        last = (counter.stream.epoch, counter.stream.seq)
+        await until(lambda: (deaf.reader.epoch, deaf.next_seq) == last, "it should come to the last")
+        assert len(deaf.epochs) == 2
+        assert deaf.received + deaf.lost == sent
+
+
+async def _send_twice(counter: Counter, count: int, tally: Tally) -> None:
+    """Send so many samples, and as many again, each once the last have come."""
+    await until(lambda: counter.stream.is_read, "it should be read")
+    for _ in range(2):
+        await counter.send(count)
+        came = (counter.stream.epoch, counter.stream.seq)
+        await until(lambda: (tally.reader.epoch, tally.next_seq) == came, "all should come")  # noqa: B023
+
+
+async def test_who_asks_for_an_epoch_gets_none_before_it() -> None:
+    async with stream_hub() as hub, console(hub.port) as client:
+        async with source_of(hub.port) as device, counter_of(device) as counter, tally_of(client) as tally:
+            await counter.send(100)
+            await tally.until(100)
+        async with source_of(hub.port) as device, counter_of(device) as counter, tally_of(client) as tally:
+            assert tally.reader.epoch == counter.stream.epoch
+            new = client.read_stream("lab1/count", from_seq=0, epoch=counter.stream.epoch)
+            coming = asyncio.create_task(take(aiter(new), 1))
+            await until(lambda: new.spec, "it should begin")
+            await counter.send(10)
+            [block] = await coming
+            assert (block.epoch, block.seq, new.evicted) == (counter.stream.epoch, 0, 0)
+
+
+async def test_what_a_source_dropped_while_it_was_away_is_evicted_for_who_asked_for_it() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        tally_of(client) as tally,
+    ):
+        await counter.send(100)
+        await tally.until(100)
+        hub.fan._streams["lab1", "count"].blocks.drop()
+        assert device.link is not None
+        device.link.end()
+        await until(lambda: tally.reader.is_gone, "it should be gone")
+        asked = client.read_stream("lab1/count", from_seq=90, epoch=counter.stream.epoch, wait=True)
+        coming = asyncio.create_task(take(aiter(asked), 1))
+        await until(lambda: hub.fan.subscriptions() == 2, "it should wait")
+        await counter.send(50)
+        await until(lambda: counter.stream.is_read, "it should be read again")
+        await counter.send(10)
+        [block] = await coming
+        assert (block.seq, asked.evicted + block.lost) == (150, 60)
 
 
 async def test_a_source_that_starts_again_begins_a_new_epoch() -> None:

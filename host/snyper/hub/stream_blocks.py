@@ -25,9 +25,12 @@ _HEAD = b'"data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d'
 class Epoch:
     """One run of a source, as far as its samples have come."""
 
-    def __init__(self, name: str, spec: dict[str, Any], next_seq: int, order: int = 0) -> None:
+    def __init__(
+        self, name: str, spec: dict[str, Any], next_seq: int, order: int = 0, place: int = 0
+    ) -> None:
         self.name = name
         self.order = order  # among those of its stream
+        self.place = place  # of its sample 0 among those of the stream
         self.spec = spec
         self.sample_bytes = sample_bytes(spec)
         self.rate_hz = spec["rate_hz"]
@@ -169,9 +172,10 @@ class Blocks:
                 found = joined_marks(found, marks)
         return found
 
-    def find(self, epoch: str, seq: int) -> Kept | None:
-        """Return the first block after those that end before this sample of an epoch, the oldest of all where
-        nothing of that epoch is kept; None where there is none yet.
+    def find(self, epoch: str, seq: int, known: Epoch | None = None) -> Kept | None:
+        """Return the first block after those that end before this sample of an epoch; where nothing of that
+        is kept, the first after the epoch that is `known` by its name, or the oldest of all. None where there
+        is none yet.
         """
         place = len(self._blocks) - 1
         while place >= 0:
@@ -179,7 +183,7 @@ class Blocks:
             if of.name == epoch:
                 return self._at(self._place_after(of, seq))
             place = self._place_after(of, -1) - 1
-        return self._at(0)
+        return self._at(0 if known is None else self._place_after(known, seq))
 
     def _place_after(self, epoch: Epoch, seq: int) -> int:
         """Return the place of the first block that has a later sample than those before `seq`."""
@@ -220,7 +224,9 @@ def epoch_of(message: SocketMessage, known: dict[str, Epoch]) -> tuple[Epoch, in
     if same is not None and same.spec != spec:
         raise ValueError(f"the epoch {name} has had another spec: what has another spec is another epoch")
     if same is None or same is not before:
-        same = Epoch(name, spec, seq, 0 if before is None else before.order + 1)
+        same = Epoch(name, spec, seq)
+        if before is not None:
+            same.order, same.place = before.order + 1, before.place + before.next_seq
         if name in known:  # it comes again: its numbers have been
             same.next_seq = max(seq, known.pop(name).next_seq)
         known[name] = same

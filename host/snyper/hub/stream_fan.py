@@ -122,31 +122,36 @@ class Stream:
         self._second_blocks += 1
         return self._second_blocks <= MAX_BLOCKS_PER_S
 
-    def place(self, subscriber: Subscriber) -> None:
-        """Have a subscriber begin where he wants to, as far as that is kept."""
+    def place(self, subscriber: Subscriber, next_seq: int = 0) -> None:
+        """Have a subscriber begin where he wants to, as far as that is kept, else with what comes next:
+        `next_seq`, where the source says so, or what follows on what has come.
+        """
         assert self.epoch is not None
-        blocks = self.blocks
-        subscriber.at = blocks.end
+        blocks, asked = self.blocks, self.epochs.get(subscriber.from_epoch or self.epoch.name)
         first: Kept | None = None
         if subscriber.from_seq is not None:
-            first = blocks.find(subscriber.from_epoch or self.epoch.name, subscriber.from_seq)
+            first = blocks.find(subscriber.from_epoch or self.epoch.name, subscriber.from_seq, asked)
         elif subscriber.history_ms:
             first = blocks.since(time.monotonic() - subscriber.history_ms / 1000)
         if first is None:
-            subscriber.epoch = self.epoch
-            subscriber.next_seq = self.epoch.next_seq
-            if subscriber.from_seq is not None and subscriber.from_epoch in ("", self.epoch.name):
-                subscriber.evicted = max(0, self.epoch.next_seq - subscriber.from_seq)
+            subscriber.at, subscriber.epoch = blocks.end, self.epoch
+            begin = max(self.epoch.next_seq, next_seq)
+        else:
+            subscriber.at, subscriber.epoch = first.number, first.epoch
+            begin = first.seq
+        subscriber.next_seq = begin
+        if subscriber.from_seq is None:
             return
-        subscriber.at = first.number
-        subscriber.epoch = first.epoch
-        subscriber.next_seq = first.seq
-        if subscriber.from_seq is not None:
-            is_same = subscriber.from_epoch in ("", first.epoch.name)
-            wanted = subscriber.from_seq if is_same else 0
-            subscriber.evicted = max(0, first.seq - wanted)
-            if first.epoch.rate_hz and first.seq < wanted:
-                subscriber.next_seq = wanted  # else nobody could say when that sample was taken
+        epoch, wanted = subscriber.epoch, subscriber.epoch.place  # by the place in the stream
+        if asked is epoch:
+            wanted += subscriber.from_seq
+        elif asked is not None:  # it has ended
+            wanted = asked.place + min(subscriber.from_seq, asked.next_seq)
+        subscriber.lost = max(0, epoch.place - wanted)
+        subscriber.evicted = max(0, epoch.place + begin - wanted)
+        if asked is epoch and first is not None and epoch.rate_hz:
+            # Without a rate nobody could say when that sample was taken.
+            subscriber.next_seq = max(begin, subscriber.from_seq)
 
 
 class StreamFan:
@@ -389,9 +394,7 @@ class StreamFan:
         stream.is_gone, stream.has_begun = False, True
         for subscriber in stream.subscribers:
             if subscriber.epoch is None:
-                stream.place(subscriber)
-                if subscriber.at == stream.blocks.end:
-                    subscriber.next_seq = max(seq, subscriber.next_seq)
+                stream.place(subscriber, seq)
             self._make_ready(subscriber)
 
     def _on_block(self, stream: Stream, message: SocketMessage) -> None:
@@ -528,7 +531,7 @@ class StreamFan:
 
     def _change(self, subscriber: Subscriber, epoch: Epoch) -> None:
         if subscriber.epoch is not None and subscriber.epoch is not epoch:
-            subscriber.lost += subscriber.epoch.next_seq - subscriber.next_seq
+            subscriber.lost += max(0, epoch.place - subscriber.epoch.place - subscriber.next_seq)
             subscriber.next_seq = 0
         subscriber.epoch = epoch
 
