@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MAX_SEALED_BYTES = MAX_LINE_BYTES + SEAL_BYTES
 _PIECE_BYTES = 256  # of what comes in smaller pieces as many are put together at once
-_WRONG = "a line without the right seal: is the key the same at both ends?"
+_WRONG = "a line without the right seal: is the key the same at both ends, and not revoked?"
 
 
 def seal_link(link: "Link", sending: "Seal", receiving: "Seal", claim: "tuple[str, str | None, str]") -> None:

@@ -28,7 +28,7 @@ from snyper.shared.keys import Rights
 from snyper.shared.socket_protocol import SocketMessage
 from snyper.system.limits import complete_limits
 from tests.integration.calls_harness import HubProcess
-from tests.integration.harness import until
+from tests.integration.harness import DEADLINE_S, until
 
 
 def jpeg(shade: int = 0) -> bytes:
@@ -310,6 +310,32 @@ async def test_nobody_says_himself_what_he_has_proven(
             async with asyncio.timeout(20):
                 await camera.flush()
             assert sorted(await plates(cameras)) == ["A", "forged"]
+
+
+async def test_a_key_that_is_revoked_and_given_back(tmp_path: Path) -> None:
+    """What is told to who has no key is the same for a wrong one: so the device's side says what may be."""
+    lane = new_key("lane")
+    with key_store.changing() as store:
+        store.add(lane, Rights.DEVICE)
+        store.add(new_key("fleet"), Rights.FLEET)
+    with HubProcess() as hub:
+        async with (
+            taking(tmp_path / "cameras", hub) as cameras,
+            camera_of(hub, tmp_path, key=lane.to_text()) as camera,
+        ):
+            await camera.detection(ocr_results=["before"])
+            async with asyncio.timeout(20):
+                await camera.flush()
+            with key_store.changing() as store:
+                store.revoke("lane")
+            await until(lambda: "and not revoked?" in camera.delivery.why, "it should say what may be")
+            assert "the key here is lane" in camera.delivery.why
+            await camera.detection(ocr_results=["while it had none"])
+            with key_store.changing() as store:
+                store.add(lane, Rights.DEVICE)
+            async with asyncio.timeout(DEADLINE_S):
+                await camera.flush()
+            assert await plates(cameras) == ["before", "while it had none"]
 
 
 async def test_what_an_outbox_has_of_another_camera_blocks_nobody(tmp_path: Path) -> None:
