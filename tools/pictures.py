@@ -9,7 +9,6 @@ import asyncio
 import io
 import itertools
 import math
-import shutil
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
@@ -29,6 +28,7 @@ from snyper.services.remote_exceptions import CallError, RemoteError
 from snyper.services.server import Server
 from snyper.shared.device import Device
 from snyper.shared.runtime import end_task
+from tools.browser import HEADLESS
 
 TARGETS = 4
 MAX_BYTES = 150_000  # of one picture
@@ -68,7 +68,7 @@ async def take(directory: Path) -> None:
             )
         )
         driver = await stack.enter_async_context(async_playwright())
-        browser = await driver.chromium.launch(executable_path=shutil.which("chromium"))
+        browser = await driver.chromium.launch(executable_path=HEADLESS)
         stack.push_async_callback(browser.close)
         url = str(dashboard.said["url"]).rstrip("/")
         await _take_all(browser, url, address, directory)

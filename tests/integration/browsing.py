@@ -1,6 +1,5 @@
 """A browser in front of the dashboard: what it says and asks for is watched."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import pytest
 
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import DEADLINE_S, HOST, free_port
+from tools.browser import HEADLESS, HOW_TO_HAVE_IT
 
 pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
@@ -21,9 +21,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 # Whoever imports them from here is skipped where there is no browser to be driven.
 __all__ = ["Browser", "Locator", "Page", "expect"]
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 needs_browser = [
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no browser here: apt install chromium"),
+    pytest.mark.skipif(HEADLESS is None, reason=HOW_TO_HAVE_IT),
     pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals"),
 ]
 
@@ -60,7 +59,7 @@ class Watched:
 def running_browser() -> Iterator[Browser]:
     """Run a browser for the block."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        browser = driver.chromium.launch(executable_path=HEADLESS)
         yield browser
         browser.close()
 

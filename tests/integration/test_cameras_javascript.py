@@ -16,9 +16,9 @@ import pytest
 from tests.integration.cameras_harness import DETECTION, CameraGateway, connected
 from tests.integration.harness import HOST
 from tests.integration.test_cameras_docs import SHOWN_URLS, code_under
+from tools.browser import HEADLESS, HOW_TO_HAVE_IT
 
 CLIENT = "socket.io-client@4.8.4"
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # What the document's code is put into: what it prints is collected, until each of READY was there.
 PROGRAM = """
 const said = [];
@@ -173,12 +173,12 @@ def site(modules: Path, tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no browser here: apt install chromium")
+@pytest.mark.skipif(HEADLESS is None, reason=HOW_TO_HAVE_IT)
 def test_in_a_browser(gateway: CameraGateway, site: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
     program = PROGRAM.format(setup="", document=document(gateway.url), ready=json.dumps(READY))
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        browser = driver.chromium.launch(executable_path=HEADLESS)
         page = browser.new_page()
         complaints: list[str] = []
         page.on(
@@ -197,14 +197,14 @@ def test_in_a_browser(gateway: CameraGateway, site: str) -> None:
     assert complaints == []
 
 
-@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no browser here: apt install chromium")
+@pytest.mark.skipif(HEADLESS is None, reason=HOW_TO_HAVE_IT)
 def test_a_page_that_may_not(tmp_path: Path, site: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
     with (
         CameraGateway(tmp_path / "home", "--origin", "https://lab.example") as gateway,
         playwright.sync_playwright() as driver,
     ):
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        browser = driver.chromium.launch(executable_path=HEADLESS)
         page = browser.new_page()
         page.goto(site)
         refused = page.evaluate(

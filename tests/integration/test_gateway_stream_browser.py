@@ -1,6 +1,5 @@
 """The signal's WebSocket in a browser: in JSON, in bytes, and from a page of another site."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ import pytest
 
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST
+from tools.browser import HEADLESS, HOW_TO_HAVE_IT
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
 
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no browser here: apt install chromium")
+pytestmark = pytest.mark.skipif(HEADLESS is None, reason=HOW_TO_HAVE_IT)
 
 # Opens the WebSocket of a page's own server, or of another, and returns the first messages; of bytes the head
 # and the numbers. Of one that is refused it returns nothing.
@@ -54,7 +53,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def page(gateway: str) -> Iterator[Page]:
     """A page of the gateway's own."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        browser = driver.chromium.launch(executable_path=HEADLESS)
         page = browser.new_page()
         page.goto(f"http://{gateway}/health")
         yield page

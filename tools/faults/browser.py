@@ -1,7 +1,6 @@
 """A dashboard as a process, and a browser to look at it."""
 
 import asyncio
-import shutil
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
@@ -11,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from snyper.system.process import killed_with_parent
+from tools.browser import HEADLESS
 from tools.faults.case import Skipped
 from tools.faults.ranges import environment, until
 from tools.loopback import HOST, free_port
 
-_CHROMIUM = shutil.which("chromium")
-
 
 def need_browser() -> None:
     """Raise Skipped where there is none, or no dashboard."""
-    if find_spec("nicegui") is None or find_spec("playwright") is None or _CHROMIUM is None:
-        raise Skipped("no NiceGUI, playwright or chromium here: make setup; apt install chromium")
+    if find_spec("nicegui") is None or find_spec("playwright") is None or HEADLESS is None:
+        raise Skipped(
+            "no NiceGUI, playwright or chromium here: make setup; apt install chromium-headless-shell"
+        )
 
 
 @asynccontextmanager
@@ -59,7 +59,7 @@ async def chromium() -> AsyncIterator[Any]:
     from playwright.async_api import async_playwright
 
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=_CHROMIUM)
+        browser = await driver.chromium.launch(executable_path=HEADLESS)
         try:
             yield browser
         finally:
