@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy
 import pytest
 
+from snyper.hub import stream_blocks
 from tests.integration.harness import HOST, run_snyper, snyper, until
-from tests.integration.stream_harness import Counter, counter_of, source_of, stream_hub
+from tests.integration.stream_harness import Counter, console, counter_of, source_of, stream_hub, tally_of
 
 
 @asynccontextmanager
@@ -102,3 +103,24 @@ async def test_a_source_that_is_away_is_no_hub_that_is_lost() -> None:
         address = f"{HOST}:{hub.port}"
         status, _, err = await run_snyper("stream", "lab1", "count", SNYPER_HUB=address, SNYPER_KEY="")
         assert (status, err.splitlines()[0]) == (1, "snyper: lab1: disconnected: the service is away")
+
+
+async def test_what_the_hub_has_no_more_of_the_time_is_said_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_blocks, "MAX_STREAM_BYTES", 1)  # the last block alone
+    async with (
+        counting() as (counter, variables),
+        console(int(variables["SNYPER_HUB"].rpartition(":")[2])) as client,
+        tally_of(client) as tally,
+    ):
+        for _ in range(2):
+            await counter.send(100)
+            await tally.until(counter.stream.seq)
+        for words in (
+            ("stream", "lab1", "count", "--json"),
+            ("arrays", "record", "lab1/count", "--folder", str(tmp_path), "--json"),
+        ):
+            async with snyper(*words, "--history", "10m", **variables) as command:
+                await command.says("lab1/count: the hub has 100 samples of that time no more")
+                assert await command.interrupt() == 0

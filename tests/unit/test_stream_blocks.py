@@ -1,6 +1,7 @@
 """The blocks that a hub keeps of a stream: which is found, which gives way."""
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -124,3 +125,19 @@ def test_each_sample_of_a_block_has_an_instant_that_a_line_can_say(stamp: str) -
         else:
             line = b'{"type":"item","id":1,' + kept_of(epoch, message).part(9, 1)[0] + b"}}"
             assert SocketMessage.from_line(line)
+
+
+def test_what_was_dropped_of_a_time_is_counted_to_a_second() -> None:
+    blocks, epoch = Blocks(), Epoch("e", SPEC, 0)
+    began_s = int(time.monotonic()) + 10
+    for at in range(8):
+        block = kept(epoch, at * 10)
+        block.came_s = began_s + at / 2
+        blocks.add(block)
+    assert blocks.dropped_since(0) == 0
+    for _ in range(5):
+        blocks.drop()
+    assert blocks.dropped_since(0) == blocks.dropped_since(began_s) == 50
+    assert blocks.dropped_since(began_s + 1) == blocks.dropped_since(began_s + 1.5) == 30
+    assert blocks.dropped_since(began_s + 2) == 10
+    assert blocks.dropped_since(began_s + 2.1) == 0  # the next is kept

@@ -137,6 +137,8 @@ def read_stream(
                         async with aclosing(reader.__aiter__()) as blocks:
                             async for block in blocks:
                                 _take(reading, reader, block)
+                                if reader.blocks == 1 and reading.evicted:
+                                    line.above(lambda: err.print(_gone(reading)))
                 finally:
                     ticking.cancel()
         except TimeoutError:
@@ -158,6 +160,10 @@ def _take(reading: Any, reader: Any, block: Any) -> None:
         reading.take(reader, block)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", EXIT_FAILED)
+
+
+def _gone(reading: Any) -> str:
+    return f"{reading.name}: the hub has {reading.evicted:,} samples of that time no more"
 
 
 async def _tick(reading: Any, as_json: bool, line: TypedLine) -> None:

@@ -26,6 +26,7 @@ class Reading:
         self._spec: StreamSpec | None = None
         self._reader: StreamReader | None = None
         self._last: Block | None = None
+        self.evicted = 0  # of the time that was asked for
         self._samples = self._lost = self._bytes = 0
         self._second = (0, 0, 0)  # the same, when the last second began
         self._second_s = time.monotonic()
@@ -39,7 +40,7 @@ class Reading:
         """
         self._reader, self._last = reader, block
         if self._spec is None:
-            self._spec = reader.spec
+            self._spec, self.evicted = reader.spec, reader.evicted
         if block.epoch not in self._epochs[-1:]:
             self._epochs.append(block.epoch)
         if self._file is not None:
@@ -131,6 +132,7 @@ class Reading:
             "stream": self.name,
             "samples": self._samples,
             "lost": self._lost,
+            "evicted": self.evicted,
             "bytes": self._bytes,
             "epochs": len(self._epochs),
             "file": None if self._path is None else str(self._path),

@@ -6,7 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from snyper.shared.socket_protocol import MAX_ID_CHARS, MAX_INTEGER, SocketMessage, encode_json
+from snyper.shared.socket_protocol import (
+    MAX_DURATION_MS,
+    MAX_ID_CHARS,
+    MAX_INTEGER,
+    SocketMessage,
+    encode_json,
+)
 from snyper.shared.stream_spec import MAX_MARKS_BYTES, brief, checked_spec, joined_marks, sample_bytes
 from snyper.system.block_lines import count, numbers_of
 
@@ -114,6 +120,8 @@ class Blocks:
         self.size = 0
         self._end_bytes = 0
         self._marked: deque[tuple[int, bytes]] = deque(maxlen=_MARKED)
+        self._dropped: deque[list[int]] = deque(maxlen=MAX_DURATION_MS // 1000)  # a second, samples of it
+        self._dropped_s = float("-inf")  # when the last of them came
 
     @property
     def end(self) -> int:
@@ -136,10 +144,14 @@ class Blocks:
     def drop(self) -> None:
         """Drop the oldest block, if there is one."""
         if self._blocks:
-            data = self._blocks.popleft().data
-            self.size -= len(data) + _BLOCK_BYTES
+            block = self._blocks.popleft()
+            self.size -= len(block.data) + _BLOCK_BYTES
             self._first += 1
-            self._buffers.give(data)
+            self._buffers.give(block.data)
+            self._dropped_s, second = block.came_s, int(block.came_s)
+            if not self._dropped or self._dropped[-1][0] != second:
+                self._dropped.append([second, 0])
+            self._dropped[-1][1] += block.count
 
     def drop_old(self) -> None:
         """Drop what is too old."""
@@ -192,6 +204,14 @@ class Blocks:
     def since(self, from_s: float) -> Kept | None:
         """Return the first block that has come since then; None where there is none."""
         return self._at(self._place(lambda one: one.came_s >= from_s))
+
+    def dropped_since(self, from_s: float) -> int:
+        """Return how many samples have come since then and are kept no more; with them those before of the
+        same second.
+        """
+        if from_s > self._dropped_s:
+            return 0
+        return sum(count for second, count in self._dropped if second >= int(from_s))
 
     def _at(self, place: int) -> Kept | None:
         return self._blocks[place] if place < len(self._blocks) else None

@@ -132,7 +132,8 @@ class Stream:
         if subscriber.from_seq is not None:
             first = blocks.find(subscriber.from_epoch or self.epoch.name, subscriber.from_seq, asked)
         elif subscriber.history_ms:
-            first = blocks.since(time.monotonic() - subscriber.history_ms / 1000)
+            from_s = time.monotonic() - subscriber.history_ms / 1000
+            first, subscriber.evicted = blocks.since(from_s), blocks.dropped_since(from_s)
         if first is None:
             subscriber.at, subscriber.epoch = blocks.end, self.epoch
             begin = max(self.epoch.next_seq, next_seq)

@@ -83,6 +83,10 @@ async def record_stream(
                 made = await asyncio.to_thread(partial(Recorder, folder, source, stream, spill, after=after))
                 recorder = await stack.enter_async_context(made)
                 on_begin(folder, recorder)
+                if reader.evicted and after is None:
+                    _logger.warning(
+                        "%s: the hub has %s samples of that time no more", name, f"{reader.evicted:,}"
+                    )
             assert reader.spec is not None
             await recorder.put(block, reader.spec, hub.boot_id)
 
