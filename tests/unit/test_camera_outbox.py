@@ -221,6 +221,37 @@ def test_what_is_damaged_later_costs_only_what_is_there(
     assert len(list(tmp_path.glob("outbox.damaged-*"))) >= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        (b"content BLOB", b"cOntens BLOB"),
+        (b"seq INTEGER PRIMARY", b"seq\xb3INTEGER PRIMARY"),
+        (b"ON items", b"ON it\xf5ms"),
+        (b"id TEXT", b"Kd TEXT"),
+    ],
+)
+def test_a_name_that_is_damaged(tmp_path: Path, name: bytes, damaged: bytes) -> None:
+    """What cannot be asked of a file has it put beside, as does one of an unknown form."""
+    path = tmp_path / "outbox"
+    outbox = Outbox(path)
+    added(outbox, "a")
+    outbox.close()
+    content = path.read_bytes()
+    assert name in content
+    path.write_bytes(content.replace(name, damaged))
+    for number in range(2):
+        outbox = Outbox(path)
+        added(outbox, str(number))
+        assert names(outbox)[-1] == str(number)
+        outbox.conclude([item.seq for item in outbox.take(*ALL, 10, 1 << 40)], {})
+        assert outbox.counts().waiting == 0
+        outbox.close()
+        with path.open("r+b") as file:
+            file.seek(47)
+            file.write(b"\xff")
+    assert len(list(tmp_path.glob("outbox.damaged-*"))) == 2
+
+
 def test_an_item_that_is_no_json(tmp_path: Path) -> None:
     path = tmp_path / "outbox"
     outbox = Outbox(path)

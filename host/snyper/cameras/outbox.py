@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS pictures (
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 _PICTURES = "SELECT name, content FROM pictures WHERE seq = ? ORDER BY at"
+_UNREADABLE = (sqlite3.Error, ValueError)  # the latter of what is no UTF-8 or no JSON
 Pictures = Sequence[tuple[str, bytes]]  # with the name of the field that each is of
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,7 +81,7 @@ def _over_damage(
     def go_on(outbox: "Outbox", /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(outbox, *args, **kwargs)
-        except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             if not _is_damage(error):
                 raise
             outbox._begin_anew()
@@ -109,10 +110,11 @@ class Outbox:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._open()
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            if _is_damage(error):
+                self._begin_anew()
+            elif isinstance(error, sqlite3.Error):
                 raise self._explained(error) from error
-            self._begin_anew()
 
     def close(self) -> None:
         """Close it."""
@@ -249,7 +251,7 @@ class Outbox:
         try:
             with contextlib.closing(self._connected(damaged)) as old:
                 self._take_over(old)
-        except sqlite3.Error:
+        except _UNREADABLE:
             pass  # nothing of it can be read
         # What is under way goes by its number, which nothing else may have.
         self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
@@ -260,7 +262,7 @@ class Outbox:
         """Take over what can be read, in its order: from each end of the file up to where it is damaged."""
         found: set[int] = set()
         for order in ("ASC", "DESC"):
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*_UNREADABLE):
                 for (seq,) in old.execute(f"SELECT seq FROM items NOT INDEXED ORDER BY seq {order}"):
                     found.add(seq)
         taken = 0
@@ -269,16 +271,16 @@ class Outbox:
                 [row] = old.execute("SELECT id, kind, body, reason FROM items WHERE seq = ?", (seq,))
                 item_id, kind, text, reason = row
                 json.loads(text)
-            except (sqlite3.Error, ValueError):
+            except _UNREADABLE:
                 continue
             try:
                 pictures = old.execute(_PICTURES, (seq,)).fetchall()
-            except sqlite3.Error:
+            except _UNREADABLE:
                 pictures = []
             taken += self._insert(kind, item_id, text, pictures, 0, seq, reason) or self._insert(
                 kind, item_id, text, (), len(pictures), seq, reason
             )
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*_UNREADABLE):
             for name, value in old.execute("SELECT name, value FROM counts").fetchall():
                 self._count(name, value)
         _log.error("of the damaged outbox %d things could be read: they are told", taken)
@@ -384,7 +386,7 @@ class Outbox:
             return OutboxFull(f"the disk is full: {self.path} takes nothing more")
         if code == sqlite3.SQLITE_CANTOPEN:
             return OSError(f"the outbox {self.path} cannot be opened: it is to be a file of this user")
-        return OSError(f"the outbox {self.path} cannot be used: {error}")
+        return OSError(f"the outbox {self.path} cannot be used ({error}): name another file, or see to it")
 
 
 def _code_of(error: sqlite3.Error) -> int:
@@ -393,9 +395,11 @@ def _code_of(error: sqlite3.Error) -> int:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Tell whether an error, or that which it explains, is of a file that is damaged."""
+    """Tell whether an error, or that which it explains, is of a file that is damaged: of its form, its text,
+    or of names in it that are not as they were written.
+    """
     found = error.__cause__ if isinstance(error, OSError) else error
     if not isinstance(found, sqlite3.Error):
-        return isinstance(found, json.JSONDecodeError)
-    is_text = isinstance(found, sqlite3.OperationalError) and "decode to UTF-8" in str(found)
-    return is_text or _code_of(found) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        return isinstance(found, json.JSONDecodeError | UnicodeDecodeError)
+    is_of_names = isinstance(found, sqlite3.OperationalError) and _code_of(found) == sqlite3.SQLITE_ERROR
+    return is_of_names or _code_of(found) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
