@@ -1,5 +1,6 @@
 """The database of the cameras: a file of SQLite in their folder, or PostgreSQL."""
 
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -308,6 +309,7 @@ def _postgresql(url: str) -> sql.Engine:
         found = None
     if found is None or found.get_backend_name() not in ("postgresql", "postgres"):
         raise OSError("the database has to be a URL such as postgresql://user@host/name")
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from a fault that is told
     try:
         return sql.create_engine(
             found.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=_TEXTS
