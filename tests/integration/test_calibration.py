@@ -448,6 +448,8 @@ async def test_trace_in_the_terminal_as_json_and_as_a_file(tmp_path: Path) -> No
         status, _, err = await run_snyper(
             "trace", NAME, "--png", str(tmp_path / "none" / "hit.png"), "--hub", hub.address
         )
+        assert (status, "make it first" in err) == (2, True)
+        status, _, err = await run_snyper("trace", NAME, "--png", str(tmp_path), "--hub", hub.address)
         assert (status, "is not written" in err) == (1, True)
         status, _, err = await run_snyper("trace", NAME, "--png", "hit.jpg", "--hub", hub.address)
         assert (status, "does not end with .png" in err) == (2, True)

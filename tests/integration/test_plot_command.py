@@ -95,6 +95,7 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         for arguments, said, expected in (
             (("lab1/count",), "--png FILE draws a picture", 1),
             (("lab1/count", "--png", "q.jpg"), "does not end with .png", 2),
+            (("lab1/count", "--png", str(tmp_path / "no" / "x.png")), "make it first", 2),
             (("lab1/other", "--png", "x.png"), "`snyper stream list` lists them", 1),
             (("lab1/count", *SEEN, "--channel", "1", "--png", "x.png"), "it has no channel 1: 0", 1),
             (("lab1/count", *SEEN, "--png", str(tmp_path)), "Is a directory", 1),

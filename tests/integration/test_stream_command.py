@@ -91,6 +91,7 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
             (("lab1", "count", "--out", str(tmp_path / "there.npy")), "File exists", 1),
             (("lab1", "count", "--out", str(tmp_path / "s.csv")), "does not end with .npy", 2),
             (("read", "lab1", "a/b"), "a stream's name is", 2),
+            (("lab1/count",), "is two words here: lab1 count", 2),
         ):
             status, _, err = await run_snyper("stream", *arguments, **variables)
             assert (status, said in err) == (expected, True), err

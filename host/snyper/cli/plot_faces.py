@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 
 def png_file(path: Path | None) -> Path | None:
-    """Return the path; raise typer.BadParameter where its ending is another picture's."""
+    """Return the path; raise typer.BadParameter where its ending is another picture's, or where there is no
+    folder for it, before anything is waited for.
+    """
     if path is not None and path.suffix.lower() not in ("", ".png"):  # such as /dev/stdout
         raise typer.BadParameter(f"{path} does not end with .png, which is what is written")
+    if path is not None and not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent} for {path.name}: make it first")
     return path
 
 

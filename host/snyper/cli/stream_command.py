@@ -45,6 +45,9 @@ stream = App(
 
 
 def _source(text: str) -> str:
+    source, slash, name = text.partition("/")
+    if slash and is_target_id(source):
+        raise typer.BadParameter(f"{text} is two words here: {source} {name or 'STREAM'}")
     if not is_target_id(text):
         raise typer.BadParameter(f"{text} is no name: `snyper stream list` shows which there are")
     return text
