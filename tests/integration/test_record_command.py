@@ -58,6 +58,8 @@ async def test_a_stream_is_recorded_shown_and_exported(tmp_path: Path) -> None:
         arguments = ("arrays", "record", "lab1/count", "--folder", str(place), "--json")
         async with typed_to(*arguments, **variables) as (command, stdin):
             await until(lambda: counter.stream.is_read, "it should be read")
+            stdin.write(b"too early\n")
+            await command.says("lab1/count: no mark 'too early': nothing of it is recorded yet")
             await counter.send(1_000)
             await command.says("lab1/count: into")
             stdin.write(b"door opened\n")

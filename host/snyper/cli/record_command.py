@@ -93,7 +93,7 @@ def record(
             async with asyncio.timeout(duration), connect(hub, reconnect=True) as console:
                 warn_of_losses(console, hub)
                 keeping = asyncio.create_task(keep_within(folder, *kept(keep_days, keep_gb)))
-                marks = _Marks(console, begun)
+                marks = _Marks(console, streams, begun)
                 shows = can_redraw(err) and not as_json
                 showing = asyncio.create_task(_show(begun, marks)) if shows else None
                 telling = asyncio.create_task(_tell_waiting(console, streams, begun))
@@ -210,9 +210,10 @@ class _Marks:
 
     typed = ""  # of a name that is not whole
 
-    def __init__(self, hub: "HubClient", begun: "list[tuple[Path, Recorder]]") -> None:
+    def __init__(self, hub: "HubClient", streams: list[str], begun: "list[tuple[Path, Recorder]]") -> None:
         self.is_news = asyncio.Event()
         self._hub = hub
+        self._streams = streams
         self._begun = begun
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -222,7 +223,12 @@ class _Marks:
         self.is_news.set()
 
     def mark(self, name: str) -> None:
-        """Make one, now."""
+        """Make one, now; of a stream that has not come yet, say that it has none."""
+        here = {recorder.name for _, recorder in self._begun}
+        for stream in self._streams:
+            if stream not in here:
+                said = f"{stream}: no mark {name!r}: nothing of it is recorded yet"
+                err.print(one_line(said), soft_wrap=True)
         for _, recorder in self._begun:
             self._tasks.add(task := asyncio.create_task(self._mark(recorder, name)))
             task.add_done_callback(self._tasks.discard)
