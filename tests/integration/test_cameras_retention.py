@@ -33,6 +33,9 @@ def pictures(folder: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
+LEFT = (schema.pictures, schema.sightings, schema.plates)
+
+
 async def keep(cameras: Cameras, name: str, **fields: object) -> None:
     body = {**NAMES, "detection_id": name, "annotated_image": jpeg(name), **fields}
     await cameras.detect(detection_of(body))
@@ -234,6 +237,29 @@ async def test_an_erased_plate_is_in_no_file(tmp_path: Path) -> None:
         assert len(pictures(tmp_path)) == 120
     content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert "กข".encode() not in content
+
+
+async def test_what_is_left_of_records_that_were_removed_by_hand(tmp_path: Path) -> None:
+    """In SQLite; PostgreSQL lets nobody remove them alone."""
+    async with opened(tmp_path / "cameras") as cameras:
+        for name in ("a", "b", "c"):
+            await keep(cameras, name, ocr_results=[f"AB {name}"])
+        await keep(cameras, "again", annotated_image=jpeg("a"))
+        for name in pictures(tmp_path):
+            await cameras.thumbnail(name)
+        with cameras._store._database.writing() as db:
+            db.execute(sql.delete(schema.detections).where(schema.detections.c.cursor.in_((1, 2))))
+        found = await cameras.check()
+        assert len(found.orphans) == 1  # the other is another record's too
+        assert len(pictures(tmp_path)) == 3
+        assert (await cameras.check(repairs=True)).orphans == found.orphans
+        page = await cameras.records(RecordQuery())
+        assert (len(page.records), page.total, len(pictures(tmp_path))) == (2, 2, 2)
+        assert all(record.picture for record in page.records)
+        with cameras._store._database.reading() as db:
+            rows = [db.scalar(sql.select(sql.func.count()).select_from(table)) for table in LEFT]
+        assert rows == [2, 1, 1]
+        assert (await cameras.check()).orphans == []
 
 
 async def test_orphans_are_found_both_ways(cameras: Cameras, tmp_path: Path) -> None:

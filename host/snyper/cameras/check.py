@@ -10,7 +10,7 @@ import sqlalchemy as sql
 from snyper.cameras import schema
 from snyper.cameras.database import Database
 from snyper.cameras.pictures import PictureFolder, is_hour, is_picture_name, is_thumbnail_name
-from snyper.cameras.removal import Removal
+from snyper.cameras.removal import Removal, has_record
 from snyper.device.disk import shown
 
 
@@ -30,7 +30,8 @@ class CheckResult:
 class Check:
     """A check of all pictures, in the writer's thread, by their sizes; where it `reads` them, by their
     SHA-256 too. With `repairs`, orphans and damaged files are removed, and rows of what is damaged or
-    missing, in a second round: of most pictures only where it `forces` that. Other files are left alone.
+    missing, and of records that somebody has removed by hand, in a second round: of most pictures only where
+    it `forces` that. Other files are left alone.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Check:
                 self._refuse_most()
             damaged, self.result = self.result.damaged, CheckResult()
             yield from self._round(damaged)
+            yield from self._removal.remove_unrecorded()
 
     def _round(self, damaged: Mapping[str, str] | None) -> Iterator[None]:
         """Look for what is wrong; or repair it, where it is known what is damaged."""
@@ -99,7 +101,8 @@ class Check:
         folder = self._pictures.folder / hour
         files = set(filter(is_picture_name, _names(folder)))
         name, length = schema.pictures.c.name, schema.pictures.c.length
-        of_hour = sql.select(name, length).where(name >= f"{hour}/", name < f"{hour}0").distinct()
+        is_of_hour = (name >= f"{hour}/") & (name < f"{hour}0")
+        of_hour = sql.select(name, length).where(is_of_hour, has_record(schema.pictures)).distinct()
         with self._database.reading() as db:
             rows = {row.name: row.length for row in db.execute(of_hour)}
         damaged = {}

@@ -1,6 +1,6 @@
 """The removal of records and pictures: rows first, then the files that no row has any more."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sql
@@ -15,6 +15,7 @@ _DELETE_TRIGRAMS = sql.text(
     " VALUES ('delete', :number, :folded, :alike)"
 )
 _OF_CAMERAS = (schema.camera_settings, schema.hours, schema.told_healths, schema.healths, schema.components)
+_REMOVED_AT_ONCE = 500  # rows of records that are gone
 _WITH_PLATES = "detections, entries, pictures, plates, sightings"  # tables, with what is theirs
 _OPTIMIZE_TRIGRAMS = sql.text("INSERT INTO plates_trigrams (plates_trigrams) VALUES ('optimize')")
 
@@ -43,6 +44,22 @@ class Removal:
             removed = db.execute(sql.delete(schema.detections).where(schema.detections.c.cursor.in_(cursors)))
             _add(db, "kept", -removed.rowcount)
         self._remove_files(names)
+
+    def remove_unrecorded(self) -> Iterator[None]:
+        """Remove what is left of records that are gone, step by step, and count those that are there."""
+        for table in (schema.pictures, schema.sightings):
+            query = sql.select(table.c.cursor).where(~has_record(table)).limit(_REMOVED_AT_ONCE)
+            while cursors := self._cursors(query):
+                self.remove_records(cursors)
+                yield
+        numbers, count = schema.numbers, sql.select(sql.func.count()).select_from(schema.detections)
+        with self._database.writing() as db:
+            kept = sql.update(numbers).where(numbers.c.name == "kept")
+            db.execute(kept.values(value=count.scalar_subquery()))
+
+    def _cursors(self, query: sql.Select[Any]) -> set[int]:
+        with self._database.reading() as db:
+            return set(db.scalars(query))
 
     def remove_pictures(self, cursors: Collection[int]) -> None:
         """Remove the pictures of records, which stay."""
@@ -121,6 +138,12 @@ class Removal:
     def _remove_files(self, names: Iterable[str]) -> None:
         for name in names:
             self._pictures.remove(name)
+
+
+def has_record(table: sql.Table) -> sql.ColumnElement[bool]:
+    """Return whether a row, which has the cursor of a record, has that record too."""
+    records = schema.detections.c.cursor
+    return sql.select(records).where(records == table.c.cursor).exists()
 
 
 def _add(db: sql.Connection, name: str, count: int) -> None:
