@@ -83,6 +83,23 @@ def test_an_hour_that_is_there_twice_or_not_at_all() -> None:
     assert seconds_of("2026-03-29T02:30:00", BERLIN) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC).timestamp()
 
 
+def test_of_an_hour_that_is_there_twice_the_nearer_is_meant() -> None:
+    """Or what comes in the second would be an hour late for all rules."""
+    first_s, stamp = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp(), "2026-10-25T02:30:00"
+    for after_s, expected_s in (
+        (-60, 0),
+        (2, 0),
+        (1_790, 0),
+        (1_810, 3_600),
+        (3_602, 3_600),
+        (90_000, 3_600),
+    ):
+        assert seconds_of(stamp, BERLIN, first_s + after_s) == first_s + expected_s
+    assert seconds_of(f"{stamp}+02:00", BERLIN, first_s + 3_600) == first_s
+    spring_s = datetime(2026, 3, 29, 1, 30, tzinfo=UTC).timestamp()  # of a clock that was not set
+    assert seconds_of("2026-03-29T02:30:00", BERLIN, spring_s) == spring_s
+
+
 @pytest.mark.parametrize(("day", "hours"), [((2026, 3, 29), 23), ((2026, 10, 25), 25), ((2026, 6, 1), 24)])
 def test_a_day_has_its_hours(day: tuple[int, int, int], hours: int) -> None:
     begin, end = day_bounds(date(*day), BERLIN)

@@ -182,7 +182,7 @@ class Batch:
             self._recent.add(one.digest, double or own, one.received_s)
         one.cursor = self._next("detections")
         self._next("kept")
-        captured_s = seconds_of(item.timestamp, self._zones.of(item.camera_id))
+        captured_s = seconds_of(item.timestamp, self._zones.of(item.camera_id), one.received_s)
         if captured_s is None:
             warnings.append(f"timestamp {why_none(item.timestamp)}: the time at which it came stands for it")
         elif captured_s > one.received_s + MAX_SKEW_S:
@@ -294,7 +294,8 @@ class Batch:
             day = days[day_of(one.received_s, self._zones.zone).isoformat()]
             hour_s = hour_of(one.received_s, self._zones.zone)
             counters = (day, hours[item.camera_id, hour_s], hours[OF_ALL, hour_s])
-            captured_s = seconds_of(item.timestamp, self._zones.of(item.camera_id)) if one.is_live else None
+            zone = self._zones.of(item.camera_id)
+            captured_s = seconds_of(item.timestamp, zone, one.received_s) if one.is_live else None
             if captured_s is not None:
                 row["skew_s"] = captured_s - one.received_s
             if isinstance(item, Registration):
@@ -311,8 +312,8 @@ class Batch:
                     counter["healths"] += 1
                 self._next("all_healths")
         self._database.put(self._db, schema.cameras, list(cameras.values()), _camera_change)
-        zone = {"zone": self._zones.name}
-        self._put_sums(schema.days, [{**zone, "day": day, **counts} for day, counts in days.items()])
+        named = {"zone": self._zones.name}
+        self._put_sums(schema.days, [{**named, "day": day, **counts} for day, counts in days.items()])
         self._put_sums(
             schema.hours,
             [{"camera_id": name, "from_s": from_s, **counts} for (name, from_s), counts in hours.items()],

@@ -271,8 +271,10 @@ class Cameras:
         return await self._read(self._queries.records, query)
 
     def seconds_of(self, detection: Detection) -> float | None:
-        """Return what the stamp of a detection means, in seconds since 1970 (UTC); None where it is none."""
-        return seconds_of(detection.timestamp, self._zones.of(detection.camera_id))
+        """Return what the stamp of a detection that comes now means, in seconds since 1970 (UTC); None where
+        it is none.
+        """
+        return seconds_of(detection.timestamp, self._zones.of(detection.camera_id), time.time())
 
     def picture(self, name: str) -> Path | None:
         """Return where the file of a picture is, None for a name that is none; it may be gone."""

@@ -16,11 +16,12 @@ def zone_named(name: str) -> ZoneInfo:
         raise ValueError(f"there is no time zone {name!r}: name one such as Asia/Bangkok or UTC") from None
 
 
-def seconds_of(stamp: str, zone: tzinfo) -> float | None:
+def seconds_of(stamp: str, zone: tzinfo, near_s: float | None = None) -> float | None:
     """Return what an ISO 8601 stamp means in seconds since 1970 (UTC), None where it means nothing. Without
-    an offset it is read in `zone`; of an hour that is there twice, the first is meant.
+    an offset it is read in `zone`; of an hour that is there twice, that is meant which is nearer to `near_s`,
+    or else the first.
     """
-    seconds = _seconds_of(stamp, zone)
+    seconds = _seconds_of(stamp, zone, near_s)
     return seconds if seconds is not None and _EARLIEST_S <= seconds < _LATEST_S else None
 
 
@@ -43,12 +44,16 @@ def bound_of(stamp: str, zone: tzinfo) -> float | None:
     return None if seconds is None else min(max(seconds, _EARLIEST_S), _LATEST_S)
 
 
-def _seconds_of(stamp: str, zone: tzinfo) -> float | None:
+def _seconds_of(stamp: str, zone: tzinfo, near_s: float | None = None) -> float | None:
     if len(stamp) > MAX_STAMP_CHARS:
         return None
     try:
         moment = datetime.fromisoformat(stamp.strip())
-        return (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).timestamp()
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+        first_s, second_s = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+        is_second = near_s is not None and abs(second_s - near_s) < abs(first_s - near_s)
+        return second_s if is_second else first_s
     except (ValueError, OverflowError):
         return None
 
