@@ -1,7 +1,7 @@
 """A store of arrays against a model of it, over restarts; and by several threads at once."""
 
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +159,27 @@ def test_an_index_of_another_version_is_left_alone(tmp_path: Path) -> None:
     Path(tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="no arrays can be kept in"):
         Store(tmp_path / "file")
+
+
+def test_arrays_are_deleted_where_the_disk_is_full(small_disk: Path) -> None:
+    """Each time to the last byte, and over a restart: an array is smaller than what a deletion writes."""
+    store = Store(small_disk / "arrays", Limits(keep_free_bytes=0))
+    for _ in range(300):
+        add(store)
+    for index in range(300):
+        if index == 150:
+            store.close()
+            store = Store(small_disk / "arrays", Limits(keep_free_bytes=0))
+        _fill(small_disk / "fill")
+        assert store.delete(index), index
+        assert not store.path(index).exists()
+    assert (store.count, store.page(-1, 10)) == (0, [])
+    (small_disk / "fill").unlink()
+    assert add(store).index == 300
+    store.close()
+
+
+def _fill(path: Path) -> None:
+    with path.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4_096))

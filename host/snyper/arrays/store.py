@@ -3,6 +3,7 @@
     FOLDER/0.npy
     FOLDER/arrays.db
     FOLDER/.arrays/parts/…       what is not complete yet
+    FOLDER/.arrays/reserve       which gives way to a deletion where the disk is full
 
 An array gets the next number, its index, which no other ever gets. It may be called from any thread.
 """
@@ -16,7 +17,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -32,6 +33,7 @@ VERSION = 1
 DATABASE = "arrays.db"
 _OWN_FOLDER = ".arrays"
 _LOCK = "lock"
+_RESERVE_BYTES = 256 << 10  # of the index, which a deletion first makes larger: 60 pages
 _COLUMNS = "number, name, dtype, shape, is_fortran, offset, created_s, key, digest"
 _SCHEMA = """
 CREATE TABLE arrays (
@@ -94,6 +96,7 @@ class Store:
         self._changing = threading.Lock()
         self._reading = threading.Lock()
         _make_folders(self.folder, self.parts)
+        self._reserve = self.parts.parent / "reserve"
         self._lock = _locked(self.parts.parent / _LOCK)
         try:
             path = self.folder / DATABASE
@@ -103,6 +106,7 @@ class Store:
                 self._reader = _open(path)
                 self._remove_left()
                 [[self.count]] = self._db.execute("SELECT COUNT(*) FROM arrays").fetchall()
+            self._keep_reserve()
         except BaseException:
             self._close()
             raise
@@ -185,16 +189,41 @@ class Store:
         return entry
 
     def delete(self, index: int) -> bool:
-        """Delete an array, and tell whether it was there. Raises OSError, sqlite3.Error."""
+        """Delete an array, and tell whether it was there, also where the disk is full. Raises OSError,
+        sqlite3.Error.
+        """
         with self._changing:
-            with transaction(self._db):
-                found = self._db.execute("DELETE FROM arrays WHERE number = ?", (_number(index),)).rowcount
-                if not found:
-                    return False
-                self._db.execute("INSERT INTO removed VALUES (?)", (_number(index),))
-            self.count -= 1
-            self._unlink_removed()
-            return True
+            try:
+                was_there = self._delete(index)
+                self._keep_reserve()
+                return was_there
+            except sqlite3.OperationalError as error:
+                if not _is_full(error) or not self._reserve.exists():
+                    raise
+            self._reserve.unlink()
+            was_there = self._delete(index)
+            with suppress(sqlite3.OperationalError):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._keep_reserve()
+            return was_there
+
+    def _delete(self, index: int) -> bool:
+        with transaction(self._db):
+            found = self._db.execute("DELETE FROM arrays WHERE number = ?", (_number(index),)).rowcount
+            if not found:
+                return False
+            self._db.execute("INSERT INTO removed VALUES (?)", (_number(index),))
+        self.count -= 1
+        self._unlink_removed()
+        return True
+
+    def _keep_reserve(self) -> None:
+        if self._reserve.exists():
+            return
+        try:
+            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
+        except OSError:  # the next deletion may make room for it
+            self._reserve.unlink(missing_ok=True)
 
     # --- what there is
 
@@ -259,7 +288,8 @@ class Store:
                 sync_folder(self.folder)
             except OSError:  # on Windows, while somebody reads it: the next deletion or start does it
                 continue
-            self._db.execute("DELETE FROM removed WHERE number = ?", (number,))
+            with suppress(sqlite3.OperationalError):  # of a full disk: the next one does it
+                self._db.execute("DELETE FROM removed WHERE number = ?", (number,))
 
     def _next_number(self) -> int:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'arrays'").fetchone()
@@ -314,8 +344,12 @@ def _explained(path: Path) -> Iterator[None]:
 
 def as_os_error(error: sqlite3.Error) -> OSError:
     """Return the error of the disk that an error of the index is."""
-    is_full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
-    return OSError(errno.ENOSPC if is_full else errno.EIO, f"the index of the arrays cannot be used: {error}")
+    number = errno.ENOSPC if _is_full(error) else errno.EIO
+    return OSError(number, f"the index of the arrays cannot be used: {error}")
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
 
 
 def _locked(path: Path) -> BinaryIO:
