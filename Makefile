@@ -78,14 +78,17 @@ faults: $(READY) ## Attack a running system in every known way, with a figure ea
 faults-full: $(READY) ## The same with the full numbers: hours
 	@$(BIN)/python -m tools.faults --full $(ARGS)
 
-long: $(READY) ## Run in full what the suite has a part of or leaves out: power cuts, 1 GiB (ARGS="-k array")
-	@SNYPER_LONG=1 $(BIN)/python -m pytest -m "long or slow" --numprocesses $(JOBS) $(ARGS)
+long: $(READY) ## Run in full what the tests have a part of: power cuts, 1 GiB (ARGS="-k array")
+	@SNYPER_LONG=1 $(BIN)/python -m pytest -m long --numprocesses $(JOBS) $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
 
-test: $(READY) ## Run the tests, some side by side (JOBS=6 ARGS="-k link -x")
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
+test: $(READY) ## Run the tests but the slow ones, some side by side (JOBS=6 ARGS="-k link -x")
+	@$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) $(ARGS)
+
+slow: $(READY) ## Run the slow tests, which `make test` leaves out (ARGS="-k camera")
+	@$(BIN)/python -m pytest -m slow --numprocesses $(JOBS) $(ARGS)
 
 package: $(READY) ## Build the wheel, install it beside other packages, and try it there
 	@$(BIN)/python -m pytest -o faulthandler_timeout=1800 tests/package $(ARGS)

@@ -10,6 +10,7 @@ from tests.integration.crashing_disk import STRIDE
 from tests.integration.harness import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc for what is synced")
 @pytest.mark.parametrize("options", [["--power"], ["--no-links"]])
 @pytest.mark.long

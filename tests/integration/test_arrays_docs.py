@@ -90,6 +90,7 @@ def test_an_existing_client(gateway: Arrays, tmp_path: Path) -> None:
     assert run(gateway, tmp_path, sys.executable, "-c", program) == "0\n"
 
 
+@pytest.mark.slow
 def test_through_a_hub(tmp_path: Path) -> None:
     [program] = code_under("Through a hub")
     start, shell = re.findall(r"^```sh\n(.*?)^```$", section("Through a hub"), re.MULTILINE | re.DOTALL)

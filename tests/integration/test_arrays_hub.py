@@ -137,6 +137,7 @@ def test_what_the_client_does_is_what_it_does_over_http(linked: Linked, tmp_path
     web.close()
 
 
+@pytest.mark.slow
 def test_an_upload_over_the_end_of_its_gateway(
     hub: HubProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -495,6 +496,7 @@ def snyper(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command(linked: Linked, tmp_path: Path) -> None:
     to = ("--hub", linked.hub.address, "--to", NAME)
     (tmp_path / "probe.npy").write_bytes(saved(numpy.arange(6.0).reshape(2, 3)))
@@ -555,6 +557,7 @@ def test_both_ways_take_and_refuse_the_same(linked: Linked, over_hub: bool) -> N
             client.get_array(index, slice(0, 1))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_what_the_gateway_takes() -> None:
     assert PIECE_BYTES <= MAX_PIECE_BYTES
     assert MAX_UNDER_WAY <= MAX_EARLY

@@ -41,6 +41,7 @@ def blue_of(path: Path) -> int:
     return int(numpy.count_nonzero(pixels[:, :, 2] > pixels[:, :, 0] + 0.3))
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("way", at_length(["http", "hub"], ["hub"]))
 async def test_a_stored_array(gateway: Arrays, hub: HubProcess, way: str, tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ async def test_a_stored_array(gateway: Arrays, hub: HubProcess, way: str, tmp_pa
     assert "  7┤" in said
 
 
+@pytest.mark.slow
 async def test_a_file_and_a_recording(tmp_path: Path) -> None:
     path = tmp_path / "complex.npy"
     path.write_bytes(saved(numpy.exp(1j * numpy.arange(100)) * numpy.arange(100)[:, None]))
@@ -78,6 +80,7 @@ async def test_a_file_and_a_recording(tmp_path: Path) -> None:
     assert blue_of(tmp_path / "y.png") > 300
 
 
+@pytest.mark.slow
 async def test_what_goes_wrong_is_one_line(gateway: Arrays, tmp_path: Path) -> None:
     contents = {
         "empty": saved(numpy.zeros((0, 3))),
@@ -111,6 +114,7 @@ async def test_what_goes_wrong_is_one_line(gateway: Arrays, tmp_path: Path) -> N
         assert (status, said in err, "Traceback" in err) == (expected, True, False), err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="no Xvfb: apt install xvfb")
 async def test_in_a_window(tmp_path: Path) -> None:
     pytest.importorskip("tkinter", reason="this Python has no tkinter")

@@ -431,6 +431,7 @@ async def test_in_a_terminal_it_asks_before_it_writes(
         assert found == threshold if threshold else 9_000 < found < 10_000
 
 
+@pytest.mark.slow
 async def test_trace_in_the_terminal_as_json_and_as_a_file(tmp_path: Path) -> None:
     async with range_of_one("cpython", "cpython", tmp_path) as (hub, target, console):
         status, out, err = await run_snyper("trace", NAME, "--hub", hub.address)

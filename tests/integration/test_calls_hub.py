@@ -254,6 +254,7 @@ def test_a_hub_that_starts_anew_costs_no_call(hub: HubProcess) -> None:
         assert client.temperature() == 4.2
 
 
+@pytest.mark.slow
 def test_a_hub_that_starts_anew_again_and_again_costs_no_call_of_many(hub: HubProcess) -> None:
     calls, done, content = 0, threading.Semaphore(0), os.urandom(300_000)
     wrong = []

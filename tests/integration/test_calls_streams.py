@@ -65,6 +65,7 @@ def test_a_slow_reader_has_the_generator_wait(size: int, most: int) -> None:
     assert scanner.made == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["close", "with", "del"])
 def test_who_leaves_early_ends_the_generator(how: str) -> None:
     scanner = Scanner()

@@ -166,6 +166,7 @@ def running(program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["threads", "async"])
 @pytest.mark.parametrize("secret", at_length([None, "a secret of some length"], [None]))

@@ -124,6 +124,7 @@ def running_cameras(site: Site, *arguments: str) -> Iterator[SimulatedCameras]:
         site.end_cameras(signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("who", ["hub", "gateway", "camera"])
 def test_killed_in_the_middle_of_everything(site: Site, who: str) -> None:
@@ -155,6 +156,7 @@ def test_killed_in_the_middle_of_everything(site: Site, who: str) -> None:
     assert site.gateway.statistics()["total_detections"] == len(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_database_that_is_killed_in_mid_traffic(tmp_path: Path, postgresql: Cluster) -> None:
     with HubProcess() as hub:
@@ -224,6 +226,7 @@ def _s(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_pictures_and_no_record(site: Site, small_disk: Path) -> None:
     site.hub.kill()
     with (small_disk / "filler").open("wb") as filler:
@@ -244,6 +247,7 @@ def test_a_full_disk_costs_pictures_and_no_record(site: Site, small_disk: Path) 
     assert set(with_picture) >= set(site.told[-20:]), "the newest have theirs"
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_silent_is_offline(site: Site) -> None:
     def status() -> Any:
         cameras = site.gateway.get("/api/cameras").json()["cameras"]
@@ -261,6 +265,7 @@ def test_a_camera_that_is_silent_is_offline(site: Site) -> None:
         wait_until(lambda: status() == ["active"], "it is back once more")
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_a_second_process_with_the_outbox(site: Site) -> None:
     with running_cameras(site, "-n", "2", "--interval", "0.1") as cameras:
         cameras.wait_for(2)

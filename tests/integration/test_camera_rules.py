@@ -83,6 +83,7 @@ async def until_held(console: HubClient) -> str:
     return why
 
 
+@pytest.mark.slow
 @pytest.mark.long
 async def test_what_is_seen_now_has_the_range_cease_fire_and_what_is_late_does_not(tmp_path: Path) -> None:
     async with ruled(tmp_path) as (gateway, console), httpx.AsyncClient(timeout=DEADLINE_S) as http:
@@ -140,6 +141,7 @@ def come_and_go(gateway: CameraGateway) -> None:
         events.wait("camera_register")
 
 
+@pytest.mark.slow
 async def test_who_is_silent_still_has_it_called_again_after_every_release(tmp_path: Path) -> None:
     async with ruled(tmp_path) as (gateway, console), httpx.AsyncClient(timeout=DEADLINE_S) as http:
         await console.cease_fire(why="a visitor", by="a person")
@@ -206,6 +208,7 @@ async def test_who_is_seen_after_a_release_is_not_taken_for_who_was_seen_before(
             assert await until_held(console) == "person at lane"
 
 
+@pytest.mark.slow
 @pytest.mark.long
 async def test_a_hub_that_was_away_hears_of_who_is_silent_still(tmp_path: Path) -> None:
     async with ruled_by(tmp_path) as (gateway, hub):

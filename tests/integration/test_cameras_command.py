@@ -51,6 +51,7 @@ def snyper(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_folder_is_looked_after(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
     asyncio.run(keep_some(folder, plates=("ABC 1234", "XYZ 99", "XYZ?")))
@@ -95,6 +96,7 @@ async def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
         assert not CameraKeys(file / "cameras" / "keys.toml").has_keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_sqlite", [True, False])
 async def test_cameras_are_removed(tmp_path: Path, postgresql: Cluster, is_sqlite: bool) -> None:
     """Those that have records only where that is said."""
@@ -137,6 +139,7 @@ async def test_cameras_are_removed(tmp_path: Path, postgresql: Cluster, is_sqlit
     assert rows == [({"cameras": has_records}, 2), ({"cameras": "typo-* gate"}, 0)]
 
 
+@pytest.mark.slow
 def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
     asyncio.run(keep_some(folder))
@@ -218,6 +221,7 @@ async def test_a_forgotten_plate_is_in_no_file_of_postgresql(tmp_path: Path, pos
         assert (await cameras.records(RecordQuery())).total == 10
 
 
+@pytest.mark.slow
 @pytest.mark.long
 async def test_a_database_of_another_folder_is_refused(tmp_path: Path, postgresql: Cluster) -> None:
     """Whatever is asked, also of a copy of a folder, while the right gateway runs."""

@@ -77,6 +77,7 @@ async def test_a_killed_process_has_kept_what_it_acknowledged(tmp_path: Path, da
         assert statistics.total_detections == page.total == len(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc for what is synced")
 @pytest.mark.long
 def test_the_end_at_every_step(tmp_path: Path) -> None:
@@ -292,6 +293,7 @@ async def test_a_database_belongs_to_one_folder(tmp_path: Path, postgresql: Clus
         assert (await cameras.records(RecordQuery())).total == 0
 
 
+@pytest.mark.slow
 async def test_a_database_is_one_gateways_also_of_a_copied_folder(
     tmp_path: Path, postgresql: Cluster
 ) -> None:

@@ -58,6 +58,7 @@ def test_an_export_has_as_many_as_are_asked_for(limit: str, most: int | None) ->
     assert most_of(limit) == most
 
 
+@pytest.mark.slow
 def test_a_table_is_safe_in_spreadsheets(gateway: CameraGateway) -> None:
     for plate in (PLATE, FORMULA, "-1", "a\r\nb", "\ud800", '"'):
         send(gateway, camera_id="=cmd|' /C calc'!A0", checkpoint_id="table", ocr_results=[plate], note="x\ty")
@@ -143,6 +144,7 @@ async def test_who_goes_away_in_the_middle_holds_up_nobody(gateway: CameraGatewa
     assert sum(one["count"] for one in told()) < 7 * 30
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="another process is given its limits")
 def test_a_full_disk_ends_an_export_and_nothing_else(
     tmp_path: Path, postgresql: "Cluster"

@@ -143,6 +143,7 @@ def test_bodies_that_are_none(gateway: CameraGateway) -> None:
     assert gateway.post("/api/detection", DETECTION).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_deaf_dashboard(tmp_path: Path) -> None:
     """It is cut off, what it did not take is counted, and another dashboard hears all of it."""
     with CameraGateway(tmp_path, "--limit", "sio_ping_s=60") as gateway:
@@ -307,6 +308,7 @@ def test_a_database_that_cannot_be_read(tmp_path: Path) -> None:
         assert "Traceback" not in gateway.said()
 
 
+@pytest.mark.slow
 @linux_only
 @pytest.mark.parametrize(("way", "most_mb"), [("plain", 200), ("packed", 200), ("polled", 500)])
 def test_many_large_bodies_at_once_are_taken_by_turns(tmp_path: Path, way: str, most_mb: int) -> None:
@@ -336,6 +338,7 @@ def test_many_large_bodies_at_once_are_taken_by_turns(tmp_path: Path, way: str, 
         assert peak_kb(gateway.pid) < most_mb * 1_000
 
 
+@pytest.mark.slow
 @linux_only
 def test_many_large_answers_at_once_stay_below_200_mb(tmp_path: Path) -> None:
     """Also of those who do not read theirs; meanwhile others get small ones."""
@@ -368,6 +371,7 @@ def test_half_a_handshake(gateway: CameraGateway) -> None:
         assert gateway.get("/api/test").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [(), (signal.SIGTERM,)], ids=["", "after SIGTERM"])
 def test_ctrl_c_waits_for_no_upload(tmp_path: Path, before: tuple[signal.Signals, ...]) -> None:
     gateway = CameraGateway(tmp_path, "--limit", "drain_s=3600")

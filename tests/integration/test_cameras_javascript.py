@@ -173,6 +173,7 @@ def site(modules: Path, tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(HEADLESS is None, reason=HOW_TO_HAVE_IT)
 def test_in_a_browser(gateway: CameraGateway, site: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
@@ -197,6 +198,7 @@ def test_in_a_browser(gateway: CameraGateway, site: str) -> None:
     assert complaints == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(HEADLESS is None, reason=HOW_TO_HAVE_IT)
 def test_a_page_that_may_not(tmp_path: Path, site: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")

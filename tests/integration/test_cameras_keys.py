@@ -90,6 +90,7 @@ def keyed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield running
 
 
+@pytest.mark.slow
 def test_who_may_send(keyed: Keyed) -> None:
     for path, body in (
         ("/api/detection", DETECTION),
@@ -327,6 +328,7 @@ def test_keys_alone_are_asked_for(tmp_path: Path) -> None:
         assert gateway.get("/api/cameras").status_code == 401  # no key is left, and it is not open
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path: Path) -> None:
     folder = str(tmp_path / "cameras")
     assert snyper("add-key", folder, "viewer", "--may", "watch").returncode == 2  # as of a typing error

@@ -290,6 +290,7 @@ def test_a_key_and_pages(tmp_path: Path) -> None:
         is_success(gateway.post("/api/detection", DETECTION, headers={**page, **authorized}))
 
 
+@pytest.mark.slow
 def test_pages_of_other_sites_where_there_is_no_key(tmp_path: Path) -> None:
     with CameraGateway(tmp_path / "default") as gateway:
         for origin, status in (

@@ -187,6 +187,7 @@ async def test_a_sweep_lets_others_write(cameras: Cameras) -> None:
     assert not await cameras._work(lambda: cameras._store._database.vacuum(1))  # nothing is left to give back
 
 
+@pytest.mark.slow
 async def test_what_stays_does_not_make_a_sweep_greedy(cameras: Cameras) -> None:
     """After many rows of which none goes, and quick steps, no more is removed at once than at first."""
     bodies: list[dict[str, object]] = [
@@ -366,6 +367,7 @@ async def test_records_keep_their_pictures_while_a_disk_is_not_mounted(tmp_path:
         assert {one.picture for one in (await cameras.records(RecordQuery())).records} == {None}
 
 
+@pytest.mark.slow
 def test_a_gateway_keeps_by_its_file(tmp_path: Path) -> None:
     with CameraGateway(tmp_path) as gateway:
         for name in ("lane", "yard"):

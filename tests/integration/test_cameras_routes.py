@@ -36,6 +36,7 @@ def detect(gateway: CameraGateway, camera: str, **fields: Any) -> str:
     return detection_id
 
 
+@pytest.mark.slow
 def test_a_tile_has_its_picture_its_age_and_its_warnings(gateway: CameraGateway) -> None:
     picture = base64.b64encode(png(800, 600)).decode()
     detection_id = detect(gateway, "tile", annotated_image=picture)
@@ -149,6 +150,7 @@ def test_what_came_over_time(gateway: CameraGateway) -> None:
         assert (answer.status_code, answer.json()["success"]) == (400, False)
 
 
+@pytest.mark.slow
 def test_times_that_name_no_zone_are_those_of_the_gateway(tmp_path: Path) -> None:
     with CameraGateway(tmp_path, "--zone", "Asia/Bangkok") as gateway:
         detect(gateway, "zone", timestamp="2024-12-19T01:00:00+07:00")

@@ -313,6 +313,7 @@ def test_a_page_of_another_site(gateway: CameraGateway) -> None:
     assert answer.headers["access-control-allow-origin"] == "http://localhost:1"
 
 
+@pytest.mark.slow
 def test_a_drain(tmp_path: Path) -> None:
     """The end of a gateway is told to its clients, and comes at once."""
     with CameraGateway(tmp_path) as gateway:

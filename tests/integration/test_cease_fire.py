@@ -475,6 +475,7 @@ async def test_a_game_ends_with_it_and_lay_down_alone_does_not_end_one(engine: s
         assert {message["type"] for message in target.received[before:]} == {"lay_down"}
 
 
+@pytest.mark.slow
 async def test_the_command_says_who_is_away_and_holds_all_the_same(tmp_path: Path) -> None:
     deaf = {name: answer for name, answer in OBEDIENT.items() if name != "lay_down"}
     async with running_hub("cpython", tmp_path, max_consoles=4) as hub:

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.integration.harness import needs_micropython
 from tools.chaos.processes import _Target, plan, run
 from tools.impaired_link import ImpairedLink
@@ -14,6 +16,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @needs_micropython
 async def test_nothing_is_lost_nor_doubled(tmp_path: Path) -> None:
     done: list[int] = []

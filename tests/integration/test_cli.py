@@ -650,6 +650,7 @@ def test_every_command_is_in_one_panel() -> None:
     assert sorted(name for names in PANELS.values() for name in names) == sorted(group.commands)
 
 
+@pytest.mark.slow
 def test_the_help_of_every_command() -> None:
     """`-h` shows it, in words and not in types, and it is for people who have no checkout."""
     group = typer.main.get_command(app_with())

@@ -19,7 +19,7 @@ from tests.integration.browsing import (
 from tests.integration.calls_harness import HubProcess
 from tests.integration.harness import HOST, free_port
 
-pytestmark = needs_browser
+pytestmark = [*needs_browser, pytest.mark.slow]
 
 MARKUP = "<img src=x onerror=window.harmed=1>"
 

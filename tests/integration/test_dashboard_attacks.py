@@ -554,6 +554,7 @@ def test_https_with_a_certificate(tmp_path: Path) -> None:
         assert PASSWORD not in dashboard.log
 
 
+@pytest.mark.slow
 def test_a_system_without_descriptors(tmp_path: Path) -> None:
     """The dashboard goes on when it cannot take a connection, and says so once."""
     dashboard = Dashboard(tmp_path)

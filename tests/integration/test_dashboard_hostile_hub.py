@@ -21,7 +21,7 @@ from tests.integration.browsing import (
 )
 from tests.integration.harness import HOST
 
-pytestmark = needs_browser
+pytestmark = [*needs_browser, pytest.mark.slow]
 
 EVIL = 'x" innerHTML="<img src=x onerror=harmed=1>" :a="harmed=1" <img src=x onerror=harmed=1>{{harmed=1}}'
 STEADY, OTHER = "target_1", "target_2"  # names of targets are checked where they come in

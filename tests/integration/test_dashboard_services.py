@@ -24,7 +24,7 @@ from tests.integration.calls_harness import HOST, HubProcess, Powermeter
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import wait_until
 
-pytestmark = needs_browser
+pytestmark = [*needs_browser, pytest.mark.slow]
 
 SERVICES = """
 import time

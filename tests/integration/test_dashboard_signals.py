@@ -35,7 +35,7 @@ from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST, wait_until
 from tests.integration.tabs import running_tabs
 
-pytestmark = needs_browser
+pytestmark = [*needs_browser, pytest.mark.slow]
 
 T = TypeVar("T")
 

@@ -183,6 +183,7 @@ async def test_a_downgrade_removes_what_was_new(hub: HubUnderTest, board: UsbBoa
     assert not (board.flash / "lib/snyper/shared/future").exists()
 
 
+@pytest.mark.slow
 async def test_a_board_changes_its_role(hub: HubUnderTest, board: UsbBoard) -> None:
     await deployed(board, target_of(hub))
     spec = BoardSpec(role="master", settings={"listen": f"{HOST}:{free_port()}"})
@@ -274,6 +275,7 @@ async def test_other_peoples_modules_in_the_root_stay(hub: HubUnderTest, board: 
     assert_runs_whole(board, foreign=foreign)
 
 
+@pytest.mark.slow
 async def test_sources(hub: HubUnderTest, board: UsbBoard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snyper.boards.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     await deployed(board, target_of(hub))
@@ -557,6 +559,7 @@ async def test_the_command(hub: HubUnderTest, board: UsbBoard) -> None:
     assert "left" in out
 
 
+@pytest.mark.slow
 async def test_secrets_are_never_shown(hub: HubUnderTest, board: UsbBoard) -> None:
     secrets = {"SNYPER_WIFI_PASSWORD": SECRET, "SNYPER_KEY": KEY}
     options = ("--port", board.port, "--role", "target", "--id", "t", "--hub", hub.address, "--ssid", "range")
@@ -684,6 +687,7 @@ async def test_who_stops_a_deploy_before_it_writes_leaves_the_old_firmware_runni
     await until(lambda: board.times_up > times_up, "the board should run")
 
 
+@pytest.mark.slow
 async def test_what_is_attached_and_its_log_and_configuration(hub: HubUnderTest, board: UsbBoard) -> None:
     status, out, err = await run_snyper("boards", "--port", board.port, "--json")
     assert status == 0, err
@@ -737,6 +741,7 @@ async def test_following_the_log_disturbs_nothing(hub: HubUnderTest, board: UsbB
 # --- keys, which nobody types
 
 
+@pytest.mark.slow
 async def test_from_parts_to_the_first_command_nobody_types_a_key(tmp_path: Path, board: UsbBoard) -> None:
     address = f"{HOST}:{free_port()}"
     fleet = tmp_path / "range.toml"

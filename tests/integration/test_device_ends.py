@@ -138,6 +138,7 @@ Delivery(Outbox(sys.argv[1]), sys.argv[2]).run_here()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("program", [SNYPER, DEVICE])
 def test_kill_9_of_either_side(tmp_path: Path, program: str) -> None:
@@ -334,6 +335,7 @@ def test_long_work_is_begun_at_so_many_servers(servers: int) -> None:
     assert asked["POST"] == 3
 
 
+@pytest.mark.slow
 def test_long_work_outlives_its_server(tmp_path: Path) -> None:
     port = free_port()
     directory = tmp_path / "serve"

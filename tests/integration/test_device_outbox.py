@@ -305,6 +305,7 @@ class _Hours(Limits):
             raise Stopped("over")
 
 
+@pytest.mark.slow
 def test_an_hour_away_with_a_thousand_waiting(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hour is of the waits, which are those of a minute at most; the clock is set back in the middle."""
     monkeypatch.setattr(retrying, "_FIRST_DELAY_S", 1.0)

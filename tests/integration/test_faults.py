@@ -360,6 +360,7 @@ async def flood(peer: Peer, data: bytes) -> None:
         return
 
 
+@pytest.mark.slow
 @linux_only
 @each_engine
 @pytest.mark.long

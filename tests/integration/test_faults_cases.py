@@ -4,11 +4,14 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.integration.harness import linux_only, needs_micropython
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 @linux_only
 @needs_micropython
 async def test_some_cases_hold() -> None:

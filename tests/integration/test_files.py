@@ -282,6 +282,7 @@ def test_a_journal_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert name in left
 
 
+@pytest.mark.slow
 async def test_a_command_for_a_journal_of_any_name(tmp_path: Path) -> None:
     for number, name in enumerate(ODD_NAMES[:3] + ODD_NAMES[-2:]):
         path = str(tmp_path / str(number) / name)

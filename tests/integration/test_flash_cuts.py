@@ -75,6 +75,7 @@ def test_another_layout_over_a_firmware_that_does_not_finish_renames(tmp_path: P
     assert min(verdicts.values()) >= 200 // CUT_STRIDE, verdicts
 
 
+@pytest.mark.slow
 def test_what_a_firmware_that_does_not_finish_renames_has_mixed_is_mended(tmp_path: Path) -> None:
     """Also shows that such a mixture is seen."""
     old, new = state("1", LIBRARY, OLD, without_finishing), state("2", LIBRARY, NEW, without_finishing)

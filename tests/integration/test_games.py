@@ -1085,6 +1085,7 @@ async def test_games_from_the_command_line(tmp_path: Path) -> None:
         assert "the game is over" in out
 
 
+@pytest.mark.slow
 async def test_what_the_command_line_says_of_mistakes(tmp_path: Path) -> None:
     async with cli_range(tmp_path) as (_, ask):
         for arguments, status, words in (

@@ -473,6 +473,7 @@ def test_an_index_that_is_no_database(tmp_path: Path) -> None:
         Arrays(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_key_is_asked_for(tmp_path: Path) -> None:
     gateway = Arrays(tmp_path, SNYPER_SERVICE_KEY="some-words")
     for method, path in (

@@ -111,6 +111,7 @@ def can_connect(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 def test_the_limits() -> None:
     section = PAGE.split("\n## Limits\n")[1]
     rows: list[Any] = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| ([\d, ]+) \|", section, re.MULTILINE)

@@ -349,6 +349,7 @@ def test_ctrl_c_ends_it_within_two_seconds(start: Callable[..., Serve]) -> None:
 # --- who may ask
 
 
+@pytest.mark.slow
 def test_keys_and_https(start: Callable[..., Serve], tmp_path: Path) -> None:
     certificate = tmp_path / "certificate.pem"
     certificate.write_bytes(make_certificate())

@@ -246,6 +246,7 @@ async def test_a_message_that_is_too_long_ends_its_connection() -> None:
         await until_connections(address, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
 async def test_a_gateway_starts_again_in_the_middle_of_it(end: signal.Signals) -> None:
     port = free_port()

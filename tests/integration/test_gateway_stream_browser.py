@@ -14,7 +14,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="no playwright he
 
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
-pytestmark = pytest.mark.skipif(HEADLESS is None, reason=HOW_TO_HAVE_IT)
+pytestmark = [pytest.mark.skipif(HEADLESS is None, reason=HOW_TO_HAVE_IT), pytest.mark.slow]
 
 # Opens the WebSocket of a page's own server, or of another, and returns the first messages; of bytes the head
 # and the numbers. Of one that is refused it returns nothing.

@@ -158,6 +158,7 @@ def _says_more(hub: Command, text: str, before: int) -> Callable[[], bool]:
     return lambda: hub.err.count(text) > before
 
 
+@pytest.mark.slow
 async def test_killed_while_it_commits(tmp_path: Path) -> None:
     """The instant is swept over the way from the first byte to the answer."""
     path, port = tmp_path / "journal.sqlite3", free_port()

@@ -158,6 +158,7 @@ async def test_a_key_of_a_secret_of_ones_own(tmp_path: Path) -> None:
     assert stored_secrets() == [key_text("a third one").partition(":")[2]]
 
 
+@pytest.mark.slow
 @linux_only
 async def test_nobody_types_a_key_and_none_is_seen_anywhere(tmp_path: Path) -> None:
     handed = tmp_path / "kiosk.key"

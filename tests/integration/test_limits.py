@@ -394,6 +394,7 @@ async def limited_hub(engine: str, directory: Path, **limits: int) -> AsyncItera
         yield HubUnderTest(int((await process.listens()).rpartition(":")[2]))
 
 
+@pytest.mark.slow
 @each_engine
 async def test_who_sends_too_many_lines_is_cut(engine: str, tmp_path: Path) -> None:
     async with (

@@ -45,6 +45,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     return {report.role: report for report in asyncio.run(both())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", image.ROLES)
 def test_a_third_of_the_heap_is_free(reports: dict[str, Report], role: str) -> None:
     assert memory.faults_of(reports[role], MARGIN) == []

@@ -56,6 +56,7 @@ async def test_a_target_that_was_installed_so_registers(
         await installed(tmp_path, spec)
 
 
+@pytest.mark.slow
 async def test_a_hub_that_was_installed_so_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snyper.boards.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     spec = BoardSpec(role="master", settings={"listen": f"{HOST}:{free_port()}"})

@@ -221,6 +221,7 @@ def snyper(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command(gateway: Arrays, tmp_path: Path) -> None:
     to = ("--to", gateway.url)
     for number in range(2):
@@ -247,6 +248,7 @@ def test_the_command(gateway: Arrays, tmp_path: Path) -> None:
     assert (again.returncode, again.stderr) == (1, f"snyper: there is no array {index} (404)\n")
 
 
+@pytest.mark.slow
 def test_how_the_command_ends(gateway: Arrays, tmp_path: Path) -> None:
     to = ("--to", gateway.url)
     wrong = tmp_path / "wrong.npy"

@@ -234,6 +234,7 @@ async def test_certificates_are_needed() -> None:
         await DaskPool(SERVICES, "dask+tls://127.0.0.1:1").__aenter__()
 
 
+@pytest.mark.slow
 async def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snyper.offload.dask_pool._CONNECT_LIMIT_S", 0.1)
     with pytest.raises(ServicesError, match=r"no worker at tls://127.0.0.1:\d+ has these services"):

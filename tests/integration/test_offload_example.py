@@ -177,6 +177,7 @@ def test_the_model_knows_its_flowers() -> None:
             services.infer(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 def test_the_lines_of_its_readme(tmp_path: Path) -> None:
     """Run what a newcomer types, but for the port."""

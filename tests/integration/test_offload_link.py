@@ -273,6 +273,7 @@ def documented(hub: str, directory: Path) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @needs_micropython
 @each_engine
 async def test_the_thermometer_has_the_laptop_calculate(engine: str, tmp_path: Path) -> None:

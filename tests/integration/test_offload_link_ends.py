@@ -227,6 +227,7 @@ async def test_a_server_that_ends_lets_calls_end_and_begins_none(
     assert serve.files() == []
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_waits_no_longer_than_its_limit(
     hub: HubProcess, start_caller: StartCaller, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from snyper.boards.board import BoardProcess
 from snyper.boards.micropython import find_micropython
 from snyper.firmware.master.buttons import HOLD_MS
@@ -196,6 +198,7 @@ async def test_a_held_button_stops_a_game_and_not_the_one_it_has_started(tmp_pat
         await shows(hub, "draw_over", NOBODY, "quick", over["players"], over["scores"], "stopped")
 
 
+@pytest.mark.slow
 async def test_a_held_button_calls_a_cease_fire_and_both_release_it(tmp_path: Path) -> None:
     """Whatever is played; the button of the game does nothing meanwhile."""
     async with hub_with_panel(tmp_path) as hub, scripted_target(hub, "target_1", state="down") as target:

@@ -75,6 +75,7 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.slow
 @linux_only
 @pytest.mark.long
 @pytest.mark.parametrize("part", PARTS)
@@ -106,6 +107,7 @@ async def test_one_that_is_killed_leaves_no_part(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.slow
 @linux_only
 async def test_it_says_what_is_in_the_way(tmp_path: Path) -> None:
     port = free_port()

@@ -65,6 +65,7 @@ async def test_in_a_terminal_until_ctrl_c() -> None:
         assert "Traceback" not in screen()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="no Xvfb: apt install xvfb")
 async def test_in_a_window(tmp_path: Path) -> None:
     pytest.importorskip("tkinter", reason="this Python has no tkinter")
@@ -90,6 +91,7 @@ async def test_in_a_window(tmp_path: Path) -> None:
         await screen.wait()
 
 
+@pytest.mark.slow
 async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
     async with counting() as (_, variables):
         for arguments, said, expected in (

@@ -223,6 +223,7 @@ def test_onto_an_empty_board(tmp_path: Path) -> None:
     Cuts(tmp_path, flash_of(tmp_path, NOTHING), NOTHING, one()).cut_at_each(140)
 
 
+@pytest.mark.slow
 def test_onto_another_version(tmp_path: Path) -> None:
     Cuts(tmp_path, flash_of(tmp_path, one()), one(), two()).cut_at_each(95)
 
@@ -232,6 +233,7 @@ def test_of_the_configuration_alone(tmp_path: Path) -> None:
     Cuts(tmp_path, flash_of(tmp_path, one()), one(), other).cut_at_each(65)
 
 
+@pytest.mark.slow
 def test_that_is_taken_up_again(tmp_path: Path) -> None:
     place = flash_of(tmp_path, one())
     paths = ("main.py", "lib/snyper/firmware/target/session.mpy")
@@ -253,6 +255,7 @@ def test_while_the_boot_goes_on_with_it(tmp_path: Path) -> None:
     Cuts(tmp_path, place, one(), two(), from_power_up=True).cut_at_each(50)
 
 
+@pytest.mark.slow
 def test_of_the_whole_firmware(tmp_path: Path) -> None:
     spec = BoardSpec(role="master", settings={"listen": f"{HOST}:0"})
     new = State(Firmware.of_checkout("master"), spec)

@@ -132,6 +132,7 @@ print(nbformat.writes(notebook))
 """
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_to_its_end(tmp_path: Path) -> None:
     port = free_port()
     with serving(port):

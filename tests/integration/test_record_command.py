@@ -52,6 +52,7 @@ async def typed_to(*arguments: str, **variables: str) -> AsyncIterator[tuple[Com
         await command.end()
 
 
+@pytest.mark.slow
 async def test_a_stream_is_recorded_shown_and_exported(tmp_path: Path) -> None:
     place = tmp_path / "recordings"
     async with counting() as (counter, variables):
@@ -213,6 +214,7 @@ def _stored(place: Path) -> int:
     return 0
 
 
+@pytest.mark.slow
 async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()

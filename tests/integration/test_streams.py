@@ -112,6 +112,7 @@ async def journal(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 async def test_a_full_stdout_is_named(journal: str, tmp_path: Path) -> None:
     async with busy_hub(tmp_path) as hub:
         for command in COMMANDS[::2]:
@@ -122,6 +123,7 @@ async def test_a_full_stdout_is_named(journal: str, tmp_path: Path) -> None:
             assert "Traceback" not in said[1], command
 
 
+@pytest.mark.slow
 async def test_a_stdout_that_has_gone_ends_a_command_silently(journal: str, tmp_path: Path) -> None:
     async with busy_hub(tmp_path) as hub:
         for command in COMMANDS[1::2]:
@@ -178,6 +180,7 @@ async def test_head_takes_one_line_and_the_rest_is_silence(tmp_path: Path) -> No
         assert json.loads(line)["event"] == "registered"
 
 
+@pytest.mark.slow
 async def test_what_stderr_does_not_take_changes_nothing(tmp_path: Path) -> None:
     async with busy_hub(tmp_path) as hub:
         for redirection in ("2> /dev/full", "2>&-", "2>&- >&- <&-"):
@@ -189,6 +192,7 @@ async def test_what_stderr_does_not_take_changes_nothing(tmp_path: Path) -> None
         assert (await redirected("calibrate t", "<&-", hub.address))[0] == USAGE  # nobody to be asked
 
 
+@pytest.mark.slow
 async def test_a_stdout_that_is_told_not_to_block(tmp_path: Path) -> None:
     """By another program that has the same pipe: what does not fit now goes out when there is space."""
     reader, writer = os.pipe()

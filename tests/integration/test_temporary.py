@@ -125,6 +125,7 @@ async def test_the_end_of_the_terminal_is_none_for_nohup(tmp_path: Path) -> None
         assert await process.wait() == 0
 
 
+@pytest.mark.slow
 async def test_a_compiler_leaves_nothing(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """It runs for each module of a deploy, and a deploy may be killed at any of them."""
     nothing_is_kept = str(tmp_path_factory.mktemp("cache"))

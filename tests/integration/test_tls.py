@@ -273,6 +273,7 @@ def private_content(path: Path) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 async def test_a_hub_makes_its_certificate_once(certificate: Path) -> None:
     shown = []
     for _ in range(2):

@@ -205,6 +205,7 @@ async def test_a_fixed_address_is_that_of_its_own_network_only(tmp_path: Path) -
         await until(lambda: "joined range as 192.168.4." in board.log, "it should try the other network")
 
 
+@pytest.mark.slow
 async def test_a_radio_that_says_connected_and_is_not(tmp_path: Path) -> None:
     """The bytes vanish, the status stays: after 15 s without a hub the radio is switched off and on."""
     async with (
@@ -291,6 +292,7 @@ async def test_a_hub_that_wants_a_key(tmp_path: Path) -> None:
         await hub.shut_down()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "name"), [("", "snyper-target-1"), ("barn-door", "barn-door")], ids=["by default", "chosen"]
 )

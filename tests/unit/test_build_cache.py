@@ -110,6 +110,7 @@ print(len(commands), file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 def test_another_process_compiles_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILDS, str(tmp_path)]
     at_once = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]

@@ -25,6 +25,7 @@ def read(pieces: Pieces) -> SocketMessage:
     return message
 
 
+@pytest.mark.slow
 @given(st.lists(VALUES), st.dictionaries(st.text(), VALUES), st.text(), st.lists(st.text(), max_size=3))
 def test_a_call_is_read_as_it_was_made(
     args: list[object], kwargs: dict[str, object], name: str, within: list[str]
@@ -41,6 +42,7 @@ def test_a_call_is_read_as_it_was_made(
 NAMES = st.text(min_size=1, max_size=100) | st.from_regex("[A-Za-z][A-Za-z0-9_]{0,30}", fullmatch=True)
 
 
+@pytest.mark.slow
 @given(NAMES, st.lists(VALUES), st.dictionaries(st.text(), VALUES))
 def test_a_usual_call_is_read_as_any(name: str, args: list[object], kwargs: dict[str, object]) -> None:
     pieces = wire.call(7, name, 5, (), (), args, kwargs)
@@ -66,6 +68,7 @@ def test_an_item_is_read_as_it_was_made(value: object) -> None:
     assert unpack(message, "value") == value
 
 
+@pytest.mark.slow
 @given(st.lists(VALUES))
 def test_what_is_plain_needs_no_encoding(values: list[object]) -> None:
     assert not are_plain(values) or all(encode(value, []) is value for value in values)

@@ -94,6 +94,7 @@ def test_pages_have_every_visit_once_and_whole(seed: int) -> None:
     assert len(pages) > 5
 
 
+@pytest.mark.slow
 def test_visits_that_end_at_once_come_in_pages() -> None:
     """Also of more records than are looked at, each of which comes once then."""
     records = [record(at, 5.0, *(f"{at:02d}{number:02d}X" * 3 for number in range(8))) for at in range(40)]

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.unit.type_checkers import Complaints, each_checker
 
 EXAMPLE = Path(__file__).parents[2] / "examples/powermeter"
@@ -103,6 +105,7 @@ async def run() -> None:
 """
 
 
+@pytest.mark.slow
 @each_checker
 def test_a_client_of_one_class_is_one_of_it(complaints_of: Complaints, tmp_path: Path) -> None:
     (tmp_path / "sample.py").write_text(SAMPLE)
@@ -118,6 +121,7 @@ def test_one_of_no_known_type_would_not_pass(complaints_of: Complaints, tmp_path
         assert f"sample.py:{lines.index(f'    {text}') + 1}" in wrong
 
 
+@pytest.mark.slow
 @each_checker
 def test_the_example_is_right(complaints_of: Complaints, tmp_path: Path) -> None:
     for source in EXAMPLE.glob("*.py"):

@@ -24,6 +24,7 @@ def test_one(number):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("lost", at_length([(5,), (11,), (0, 1), (10, 11)], [(10, 11)]))
 def test_the_others_run_once_each_and_the_run_ends(tmp_path: Path, lost: tuple[int, ...]) -> None:

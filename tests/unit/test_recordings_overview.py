@@ -103,6 +103,7 @@ def signals(draw: st.DrawFn) -> tuple[StreamSpec, list[tuple[str, int, Array]]]:
     return spec, blocks
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(signals(), st.integers(1_000, 200_000), st.integers(0, 1 << 32).map(Random))
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
