@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection
 
 from snyper.shared.runtime import end_task
 from snyper.shared.stream_source import SourceStream
-from tests.integration.harness import DEADLINE_S, HOST, free_port, until
+from tests.integration.harness import DEADLINE_S, HOST, free_port, snyper, until
 from tests.integration.signal_harness import (
     START,
     STOP,
@@ -152,6 +152,8 @@ async def test_what_no_client_could_take(
         await until(lambda: stream.is_read, "it should be read")
         await stream.send(bytes(stream.sample_bytes))
         await until_state(address, detail=detail)
+        async with snyper("arrays", "stream", "--to", f"http://{address}") as command:
+            await command.says(f"the gateway passes nothing on: {detail}")
 
 
 async def test_a_hub_and_a_source_that_come_and_go() -> None:

@@ -43,6 +43,7 @@ def gateway_client(to: str, hub: str | None, timeout: float) -> Iterator["NumpyC
         try:
             client = NumpyClient(timeout=timeout, **place)
         except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+            at_hub = "" if hub is not None or "://" in to else "; a name at a hub needs --hub HOST:PORT"
+            raise typer.BadParameter(f"{error}{at_hub}") from None
         with client:
             yield client

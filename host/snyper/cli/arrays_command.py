@@ -190,7 +190,11 @@ def stream(
             return
         with suppress(TransferError):  # which whoever listens is told, too
             told = (await asyncio.to_thread(client.health)).get("stream")
-            if isinstance(told, dict) and told.get("state") in _WHY_NOT:
+            if not isinstance(told, dict):
+                return
+            if detail := told.get("detail"):
+                err.print(one_line(f"the gateway passes nothing on: {detail}"), soft_wrap=True)
+            elif told.get("state") in _WHY_NOT:
                 err.print(_WHY_NOT[told["state"]], soft_wrap=True)
 
     with gateway_client(to, hub, timeout) as client:

@@ -183,6 +183,8 @@ class Connection:
             made.connect()
         except ssl.SSLCertVerificationError:
             raise
+        except ConnectionRefusedError as error:
+            raise Lost(f"{reason_of(error)}: is a server running there?") from error
         except (OSError, UnicodeError) as error:
             raise Lost(reason_of(error)) from error
         made.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
