@@ -17,6 +17,7 @@ import pytest
 
 from snyper.client import connect
 from snyper.recordings import Recorder, open_recording
+from snyper.recordings.layout import segment_path
 from snyper.recordings.recorder import AWAY
 from snyper.recordings.session import record_stream
 from snyper.recordings.writer import RecordingWriter
@@ -379,3 +380,19 @@ async def test_a_stream_that_nobody_can_read_ends_its_recorder(tmp_path: Path) -
         arguments = ("arrays", "record", "lab1/count", "--folder", str(tmp_path / "r"))
         status, _, error = await run_snyper(*arguments, **variables)
     assert (status, "a sample has 524292 bytes" in error) == (1, True), error
+
+
+async def test_what_retention_has_removed_is_no_secret_of_an_export(tmp_path: Path) -> None:
+    folder = tmp_path / "recording"
+    writer = RecordingWriter(folder, "lab1", "count", segment_bytes=500)
+    writer.begin("e", StreamSpec("<f8", (), 100))
+    for number in range(3):
+        writer.write_block(number * 100, numpy.ones(100), number * 1_000_000, 0, 0)
+    writer.close()
+    for removed, said in ((None, "300 samples, 0 missing\n"), (1, "0 missing; older ones were removed\n")):
+        if removed is not None:
+            segment_path(folder, removed).unlink()
+        _, info, _ = await run_snyper("recordings", "info", str(folder))
+        status, _, error = await run_snyper("recordings", "export", str(folder), str(tmp_path / "out.npy"))
+        assert (status, said in info, said in error) == (0, True, True), (info, error)
+        (tmp_path / "out.npy").unlink()

@@ -47,6 +47,8 @@ def test_what_is_older_goes_and_with_its_last_segment_the_recording(tmp_path: Pa
     now = int(time.time())
     finished(tmp_path / "old", now - 1_000)
     finished(tmp_path / "newer", now - 120)
+    with open_recording(tmp_path / "newer") as recording:
+        assert not recording.is_shortened
     assert set(remove_old(tmp_path)) == {tmp_path / "newer", tmp_path / "old"}  # nothing was asked for
     steps = [path for path in remove_old(tmp_path, max_age_s=95) if path.suffix]
     assert steps[:5] == [tmp_path / "old" / f"{number:06}.seg" for number in range(1, 6)]
@@ -56,6 +58,7 @@ def test_what_is_older_goes_and_with_its_last_segment_the_recording(tmp_path: Pa
     with open_recording(tmp_path / "newer") as recording:
         assert recording.epochs[0].first == 300
         assert recording.gaps == ()
+        assert recording.is_shortened
         assert len(recording.read(0, 1_000)[0].samples) == 200
 
 

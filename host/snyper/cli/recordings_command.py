@@ -90,7 +90,7 @@ def info(recording: RecordingFolder, as_json: Json = False) -> None:
         return
     lines = [
         f"{about['stream']}, from {about['began'] or 'an unknown time'} on, {_time(about['seconds'])}",
-        f"{plural(about['samples'], 'sample')}, {about['missing']:,} missing",
+        f"{plural(about['samples'], 'sample')}, {about['missing']:,} missing{_older(opened)}",
     ]
     for one in about["epochs"]:
         shape = " × ".join(map(str, one["shape"])) or "a number"
@@ -138,7 +138,7 @@ def export(
         else:
             raise typer.BadParameter(f"{shown(file)} ends in none of .npy, .csv, .zarr", param_hint="FILE")
         missing = sum(one.missing for one in opened.epochs if epoch in (None, one.id))
-    said = f"{shown(file)}: {plural(count, 'sample')}, {missing:,} missing"
+    said = f"{shown(file)}: {plural(count, 'sample')}, {missing:,} missing{_older(opened)}"
     err.print(one_line(said), highlight=False, soft_wrap=True)
 
 
@@ -173,7 +173,13 @@ def _about(recording: "Recording") -> dict[str, Any]:
         "seconds": (end_us - begin_us) / 1_000_000,
         "samples": samples,
         "missing": sum(one.missing for one in epochs),
+        "shortened": recording.is_shortened,
     }
+
+
+def _older(recording: "Recording") -> str:
+    """Return what is said of samples that are neither there nor missing."""
+    return "; older ones were removed" if recording.is_shortened else ""
 
 
 def _utc(recording: "Recording", at_us: int) -> str | None:

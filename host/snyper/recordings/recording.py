@@ -139,8 +139,11 @@ class _Stretch:
 
 class Recording:
     """A recording in a folder. Instants are microseconds of the hub's clock, which nobody sets: `utc_us` says
-    what the time of day was. Used by one thread at a time; while it is open nothing of it is removed.
+    what the time of day was, `is_shortened` whether retention has removed the oldest of it. Used by one
+    thread at a time; while it is open nothing of it is removed.
     """
+
+    is_shortened = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -175,7 +178,9 @@ class Recording:
     def refresh(self) -> bool:
         """Read what was recorded since, and return whether there was more. Raises RecordingError, OSError."""
         known = self._segments[-1].number if self._segments else 0
-        later = [number for number in segments_in(self.folder) if number > known]
+        numbers = segments_in(self.folder)
+        later = [number for number in numbers if number > known]
+        self.is_shortened = numbers[:1] > [1]
         # In this order: what has a successor grows no more.
         is_more = False
         if self._segments:
