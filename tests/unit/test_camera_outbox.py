@@ -1,5 +1,6 @@
 """The outbox of a camera: what is in it outlives everything, and what goes first when it is full."""
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -265,6 +266,33 @@ def test_an_item_that_is_no_json(tmp_path: Path) -> None:
     outbox = Outbox(path)
     assert names(outbox) == ["a", "c"]
     assert added(outbox, "e") == 5
+
+
+def test_a_bit_that_is_flipped_anywhere_in_an_item_blocks_no_other(tmp_path: Path) -> None:
+    """Whatever kind of value that makes of it, or whose id: the others are told, in their order."""
+    outbox = Outbox(tmp_path / "outbox")
+    for number in range(20):
+        added(outbox, str(number), pictures=number % 2, size=500)
+    outbox.close()
+    content = (tmp_path / "outbox").read_bytes()
+    begins = [found.start() for found in re.finditer(rb'{"plate": "', content)]
+    # What kinds of values there are, id and kind.
+    heads = [place for begin in begins for place in range(begin - 20, begin)]
+    for number, place in enumerate(heads[::7]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        (folder / "outbox").write_bytes(damaged)
+        outbox = Outbox(folder / "outbox")
+        found: list[Item] = []
+        while more := outbox.take(*ALL, 16, 1 << 20):
+            found += more
+            outbox.conclude([item.seq for item in more], {})
+        plates = [int(item.body["plate"]) for item in found if item.body.get("plate", "").isdecimal()]
+        assert plates == sorted(plates), place
+        assert len(plates) >= 10, place
+        outbox.close()
 
 
 def test_a_place_where_nothing_can_be(tmp_path: Path) -> None:

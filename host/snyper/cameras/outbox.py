@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS pictures (
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 _PICTURES = "SELECT name, content FROM pictures WHERE seq = ? ORDER BY at"
-_UNREADABLE = (sqlite3.Error, ValueError)  # the latter of what is no UTF-8 or no JSON
+_UNREADABLE = (sqlite3.Error, ValueError)  # the latter of what is no UTF-8, no JSON or _Damaged
 Pictures = Sequence[tuple[str, bytes]]  # with the name of the field that each is of
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +60,10 @@ class SetAside(NamedTuple):
     kind: str
     body: dict[str, Any]
     reason: str
+
+
+class _Damaged(ValueError):
+    """A value is not of the kind that was written."""
 
 
 class Counts(NamedTuple):
@@ -155,12 +159,12 @@ class Outbox:
         found: list[Item] = []
         left = max_bytes
         for seq, item_id, kind, text in rows:
-            pictures = self._database.execute(_PICTURES, (seq,)).fetchall()
+            body, pictures = _body(text), _pictures(self._database, seq)
             size = len(text) + sum(len(content) for _, content in pictures)
             if found and size > left:
                 break
             left -= size
-            found.append(Item(seq, item_id, kind, json.loads(text), pictures, size))
+            found.append(Item(seq, item_id, kind, body, pictures, size))
         return found
 
     @_over_damage
@@ -194,7 +198,7 @@ class Outbox:
             "SELECT id, kind, body, reason FROM items WHERE reason IS NOT NULL ORDER BY seq DESC LIMIT ?",
             (limit,),
         )
-        return [SetAside(item_id, kind, json.loads(text), reason) for item_id, kind, text, reason in rows]
+        return [SetAside(item_id, kind, _body(text), reason) for item_id, kind, text, reason in rows]
 
     @_over_damage
     def try_again(self) -> int:
@@ -270,16 +274,15 @@ class Outbox:
             try:
                 [row] = old.execute("SELECT id, kind, body, reason FROM items WHERE seq = ?", (seq,))
                 item_id, kind, text, reason = row
-                json.loads(text)
-            except _UNREADABLE:
+                _body(text)
+                pictures: Pictures = ()
+                with contextlib.suppress(*_UNREADABLE):
+                    pictures = _pictures(old, seq)
+                taken += self._insert(kind, item_id, text, pictures, 0, seq, reason) or self._insert(
+                    kind, item_id, text, (), len(pictures), seq, reason
+                )
+            except _UNREADABLE:  # also where what is damaged is its id
                 continue
-            try:
-                pictures = old.execute(_PICTURES, (seq,)).fetchall()
-            except _UNREADABLE:
-                pictures = []
-            taken += self._insert(kind, item_id, text, pictures, 0, seq, reason) or self._insert(
-                kind, item_id, text, (), len(pictures), seq, reason
-            )
         with contextlib.suppress(*_UNREADABLE):
             for name, value in old.execute("SELECT name, value FROM counts").fetchall():
                 self._count(name, value)
@@ -303,7 +306,9 @@ class Outbox:
         seq: int | None = None,
         reason: str | None = None,
     ) -> bool:
-        """Insert an item, and tell whether there was room. Raises OSError."""
+        """Insert an item, and tell whether there was room. Raises OSError; sqlite3.IntegrityError for an item
+        that is none, or was there.
+        """
         try:
             with transaction(self._database):
                 seq = self._database.execute(
@@ -316,6 +321,8 @@ class Outbox:
                     [(seq, at, name, content) for at, (name, content) in enumerate(pictures)],
                 )
                 self._count("dropped_pictures", left_out)
+        except sqlite3.IntegrityError:
+            raise
         except sqlite3.Error as error:
             if _code_of(error) == sqlite3.SQLITE_FULL:
                 return False
@@ -394,12 +401,28 @@ def _code_of(error: sqlite3.Error) -> int:
     return code & 0xFF  # without what says it more exactly
 
 
+def _body(text: object) -> dict[str, Any]:
+    """Return the body of an item. Raises _Damaged, ValueError."""
+    body = json.loads(text) if isinstance(text, str) else None
+    if not isinstance(body, dict):
+        raise _Damaged("it has no body")
+    return body
+
+
+def _pictures(database: sqlite3.Connection, seq: int) -> Pictures:
+    """Return the pictures of an item. Raises _Damaged, sqlite3.Error, ValueError."""
+    found = database.execute(_PICTURES, (seq,)).fetchall()
+    if not all(isinstance(name, str) and isinstance(content, bytes) for name, content in found):
+        raise _Damaged("a picture is none")
+    return found
+
+
 def _is_damage(error: Exception) -> bool:
     """Tell whether an error, or that which it explains, is of a file that is damaged: of its form, its text,
     or of names in it that are not as they were written.
     """
     found = error.__cause__ if isinstance(error, OSError) else error
     if not isinstance(found, sqlite3.Error):
-        return isinstance(found, json.JSONDecodeError | UnicodeDecodeError)
+        return isinstance(found, json.JSONDecodeError | UnicodeDecodeError | _Damaged)
     is_of_names = isinstance(found, sqlite3.OperationalError) and _code_of(found) == sqlite3.SQLITE_ERROR
     return is_of_names or _code_of(found) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
