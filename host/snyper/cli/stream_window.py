@@ -36,10 +36,10 @@ class StreamWindow:
             num=harmless(plot.name), figsize=SIZE_INCHES, dpi=DPI * 2 / 3, layout="constrained"
         )
         self._is_open = True
+        self._is_shown = False
         self.on_key: Callable[[str], object] | None = None  # is called with a letter or digit
         self._figure.canvas.mpl_connect("close_event", self._on_close)
         self._figure.canvas.mpl_connect("key_press_event", self._on_press)
-        pyplot.show(block=False)
 
     def _on_press(self, event: Any) -> None:
         key = event.key or ""
@@ -52,6 +52,11 @@ class StreamWindow:
     def draw(self) -> bool:
         """Show what there is now, and attend to the window; False once somebody has closed it."""
         draw(self._figure, self._plot)
+        if not self._is_shown:  # by now Ctrl-C ends whoever draws
+            from matplotlib import pyplot
+
+            pyplot.show(block=False)
+            self._is_shown = True
         self._figure.canvas.draw_idle()
         return self.attend()
 
