@@ -431,9 +431,12 @@ def test_a_console_neither_takes_the_connection_of_another_nor_its_name(hub: Hub
         answer = exchange(other, "27ac87aa-77-1", at=0)
         assert (answer.data or {})["message"] == "there is no such connection"
         assert exchange(other, "27ac87aa-77-2", begin=True).status == "ok"
-        addresses = {connection.address for connection in server._entrance.connections}
-        assert len(addresses) == 2
-        assert "console 77 of the hub" not in addresses
+
+        def addresses() -> set[str]:
+            return {connection.address for connection in server._entrance.connections}
+
+        wait_until(lambda: len(addresses()) == 2, "each has a connection of its own")
+        assert "console 77 of the hub" not in addresses()
 
 
 def test_connections_that_are_begun_and_say_nothing_leave_nothing_behind(hub: HubProcess) -> None:

@@ -207,7 +207,7 @@ def test_a_call_that_holds_the_interpreter_lock_ends_well() -> None:
         items = runner.run(a.call("tape_play"))
         assert runner.run(anext(items)) == 0
         assert idle.stage_step(1) == 1
-        assert next(levels) == 1
+        assert next(levels) >= 1  # a slow one gets the newest
         holder = threading.Thread(target=hold)
         holder.start()
         assert server.stdout is not None

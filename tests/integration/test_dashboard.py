@@ -914,7 +914,8 @@ def test_a_password_is_asked_for(browser: Browser, shooting_range: Range, tmp_pa
         expect(page).to_have_url(f"http://{listen}/login?next=/")
         for _ in range(5):
             page.get_by_label("Password").fill("wrong")
-            page.keyboard.press("Enter")
+            with page.expect_navigation():
+                page.keyboard.press("Enter")
             expect(page.get_by_role("alert")).to_have_text("That is not the password.")
         page.get_by_label("Password").fill(PASSWORD)
         page.keyboard.press("Enter")
