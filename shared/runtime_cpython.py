@@ -125,6 +125,7 @@ class Stream(asyncio.BufferedProtocol):
         self._fileno = -1  # where there are scattered reads and gathered writes
         self._rest = memoryview(b"")  # what goes after that which the transport has
         self._has_left = True  # all that was written
+        self._resumes = False  # within the transport's own writing
         self._look_timer: "asyncio.TimerHandle | None" = None  # while not, and a look longer
         self._looked_us = 0
         self._waits: "int | None" = None  # bytes, at the last look
@@ -144,8 +145,9 @@ class Stream(asyncio.BufferedProtocol):
         the connection is lost.
         """
         transport = self._transport
-        if following is not None and self._may_write_now():
-            has_left = self._write_both(data, following)
+        if (following is not None or self._resumes) and self._may_write_now():
+            # Of a write of its own that fails while it resumes, the transport would end the connection twice.
+            has_left = self._write_both(data, following or b"")
         else:
             transport.write(data if following is None else bytes(data) + following)
             has_left = not transport.get_write_buffer_size()
@@ -284,8 +286,11 @@ class Stream(asyncio.BufferedProtocol):
         except OSError as error:
             self.owner.connection_lost(error)  # type: ignore[union-attr]
             return
-        self._has_left = True
-        self.owner.resume_writing()  # type: ignore[union-attr]
+        self._has_left = self._resumes = True
+        try:
+            self.owner.resume_writing()  # type: ignore[union-attr]
+        finally:
+            self._resumes = False
 
     def connection_lost(self, exc: "Exception | None") -> None:
         if self._look_timer is not None:

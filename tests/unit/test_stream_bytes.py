@@ -263,3 +263,28 @@ async def test_who_hangs_up_in_the_middle_is_lost() -> None:
         there.close()
         await within(owner.is_lost.wait())
         assert not owner.has_left.is_set()
+
+
+async def test_who_hangs_up_as_it_could_go_on_is_lost_once() -> None:
+    """asyncio ends a connection twice, and logs it, where a write fails while it says that one may write."""
+
+    class Shut(Owner):
+        def resume_writing(self) -> None:
+            stream._transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+            try:
+                stream.write(b"more")
+            except OSError as error:
+                self.connection_lost(error)
+
+    owner = Shut()
+    loop = asyncio.get_running_loop()
+    said: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: said.append(context))
+    async with connected() as (stream, there):
+        stream.attach(owner)
+        assert not stream.write(b"line\n", bytes(1_000_000))
+        while not owner.is_lost.is_set():
+            await within(loop.sock_recv(there, 300_000))
+        await stream.close()
+    await asyncio.sleep(0)
+    assert said == []
