@@ -73,3 +73,18 @@ def test_what_it_dropped_itself_at_the_end_of_an_epoch_is_lost() -> None:
     [last] = reader._queue
     found = reader._block(last, LinkClock(None))  # type: ignore[arg-type]
     assert (found.epoch, found.seq, found.lost, reader.lost) == ("g", 4, 20 + 3 + 10 + 2 + 4, 39)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"epoch": "e"}, "give both"),
+        ({"history": -1}, "0 to 600 s"),
+        ({"history": 601}, "0 to 600 s"),
+        ({"history": float("nan")}, "0 to 600 s"),
+    ],
+)
+def test_what_is_no_begin_is_refused(asked: dict[str, Any], said: str) -> None:
+    asked = {"from_seq": None, "epoch": None, "history": None} | asked
+    with pytest.raises(ValueError, match=said):
+        StreamReader(None, "lab1/count", **asked, max_queued_bytes=1, wait=True)  # type: ignore[arg-type]

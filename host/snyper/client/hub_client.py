@@ -559,10 +559,10 @@ class HubClient:
         here and at the hub, and counted in the next block's `lost`.
 
         A source that goes is waited for, one that is not there only with `wait`; with a ReconnectingClient a
-        hub too. Raises ValueError for what is no name, and while iterating ProtocolError: `unknown_target`
-        where there is no such source or stream, `disconnected` where it is away, or the hub is lost,
-        `unsupported`, also with `wait`, for samples larger than any block, `unknown_type` for a hub that is
-        older.
+        hub too. Raises ValueError for what is no name or time, and for an `epoch` alone; while iterating
+        ProtocolError: `unknown_target` where there is no such source or stream, `disconnected` where it is
+        away, or the hub is lost, `unsupported`, also with `wait`, for samples larger than any block,
+        `unknown_type` for a hub that is older.
         """
         from snyper.streams.subscriber import StreamReader
 

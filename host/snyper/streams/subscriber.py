@@ -67,6 +67,8 @@ class StreamReader:
         checked_name(self._stream)
         if not self._source:
             raise ValueError(f"{name!r} is no stream: SOURCE/STREAM")
+        if epoch is not None and from_seq is None:
+            raise ValueError("`epoch` says of which run of the source `from_seq` is: give both")
         self._hub = hub
         self._begin: dict[str, Any] = {}
         if history is not None:
@@ -296,5 +298,5 @@ def history_ms(history: str | float) -> int:
     else:
         milliseconds = history * 1000
     if not 0 <= milliseconds <= MAX_DURATION_MS:
-        raise ValueError(f"a history is at most {MAX_DURATION_MS // 1000} s")
+        raise ValueError(f"a history is 0 to {MAX_DURATION_MS // 1000} s")
     return int(milliseconds)
