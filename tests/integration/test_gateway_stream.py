@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from snyper.arrays import NumpyClient
 from snyper.device import Refused
+from snyper.system.self_signed import make_certificate
 from tests.integration.harness import HOST, snyper, until
 from tests.integration.signal_harness import (
     PING,
@@ -224,3 +226,18 @@ async def test_a_hub_that_stays_away_is_logged_once() -> None:
             assert await command.interrupt() == 0
     lines = [line.partition(" ")[2] for line in command.err.splitlines() if "session: " in line]
     assert 1 <= len(lines) == len(set(lines))
+
+
+async def test_who_leaves_over_tls_is_no_error_in_the_log(tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(make_certificate())
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    words = ("--listen", f"{HOST}:0", "--demo-signal", "--certificate", str(certificate))
+    async with snyper("gateway", "--json", *words) as command:
+        url = (await command.says_json())["urls"][0]
+        for _ in range(10):
+            async with httpx.AsyncClient(verify=context) as client:
+                assert (await client.get(f"{url}/health")).json()["connections"] == 0
+        assert await command.interrupt() == 0
+        assert "Traceback" not in command.err

@@ -47,6 +47,8 @@ class _Gathering:
 
     def close(self) -> None:
         self.flush()
+        if self._transport.is_closing():  # over TLS it may have no buffer any more
+            return
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._loop.call_later(_UNREAD_S, self._transport.abort)
