@@ -124,9 +124,11 @@ def test_pages(tmp_path: Path) -> None:
     assert [one["index"] for one in first["arrays"]] == [0, 2]
     assert first["arrays"][1].items() >= {"name": "a2", "shape": [2], "dtype": "float64", "bytes": 16}.items()
     second = gateway.get(f"/arrays?limit=2&after={first['next']}").json()
-    assert [one["index"] for one in second["arrays"]] == [3, 4]
-    last = gateway.get(f"/arrays?limit=2&after={second['next']}").json()
-    assert (last["arrays"], last["next"]) == ([], None)
+    assert ([one["index"] for one in second["arrays"]], second["next"]) == ([3, 4], None)
+    newest = gateway.get("/arrays?limit=4&before=9").json()
+    assert ([one["index"] for one in newest["arrays"]], newest["next"]) == ([4, 3, 2, 0], None)
+    beyond = gateway.get("/arrays?limit=2&after=4").json()
+    assert (beyond["arrays"], beyond["next"]) == ([], None)
     for query in ("limit=0", "limit=1001", "limit=x", "after=x", "&".join(f"a{n}=1" for n in range(30))):
         answer = gateway.get(f"/arrays?limit=1&{query}")
         assert (answer.status_code, answer.json()["status"]) == (400, "error"), query

@@ -73,13 +73,15 @@ class StoredArrays:
 
     def page(self, after: int, limit: int, with_previews: bool) -> dict[str, object]:
         """Return the first `limit` arrays whose index is above `after`, with all that is known of them."""
-        return self._page(self.store.page(after, limit), limit, with_previews)
+        return self._page(self.store.page(after, limit + 1), limit, with_previews)
 
     def newest(self, before: int, limit: int, with_previews: bool) -> dict[str, object]:
         """Return the last `limit` arrays whose index is below `before`, the newest first."""
-        return self._page(self.store.newest(before, limit), limit, with_previews)
+        return self._page(self.store.newest(before, limit + 1), limit, with_previews)
 
     def _page(self, entries: list[Entry], limit: int, with_previews: bool) -> dict[str, object]:
+        is_last = len(entries) <= limit
+        del entries[limit:]
         described = [_described(entry) for entry in entries]
         if with_previews and entries:
             indices = [entry.index for entry in entries]
@@ -87,8 +89,8 @@ class StoredArrays:
             for one, entry in zip(described, entries, strict=True):
                 preview = previews.get(entry.index)
                 one["preview"] = None if preview is None else preview.to_data()
-        last = entries[-1].index if len(entries) == limit else None
-        return {"count": self.store.count, "arrays": described, "next": last}
+        following = None if is_last else entries[-1].index
+        return {"count": self.store.count, "arrays": described, "next": following}
 
     def add(self, writer: ArrayWriter, name: str, key: str | None) -> dict[str, object]:
         """Store what was written; return what is answered. Raises NotTaken, KeyReused, NoRoom, OSError."""
