@@ -25,6 +25,7 @@ from snyper.services import AsyncClient, AsyncServer, Client, RemoteError, Serve
 from snyper.shared.device import Device
 from tests.integration.arrays_harness import Arrays, ended_gateways, saved
 from tests.integration.calls_harness import HubProcess, Powermeter
+from tests.integration.device_harness import scripted_server
 from tests.integration.harness import HOST, wait_until
 from tests.integration.stream_harness import stream_hub
 from tests.integration.test_numpy_client import arrays
@@ -494,6 +495,13 @@ def snyper(*words: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         env=os.environ,
     )
+
+
+def test_what_is_no_hub_is_told_in_words_of_ours() -> None:
+    with scripted_server(lambda request: request.send_error(400)) as server:
+        ended = snyper("list", "--hub", server.url.partition("://")[2], "--to", "x", "--timeout", "2")
+    assert ended.returncode == 3
+    assert [line for line in ended.stderr.splitlines() if "does not answer as a hub" not in line] == []
 
 
 @pytest.mark.slow

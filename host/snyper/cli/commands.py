@@ -1,7 +1,6 @@
 """Options and error handling that all commands to a hub share."""
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -126,8 +125,6 @@ def run(
     on_ctrl_c: str = "stopped",
 ) -> T:
     """Run `work`, and end the command with a message and an exit status for what goes wrong."""
-    # It warns of each line to a peer that has just gone, which the command itself says better.
-    logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         return asyncio.run(ended_by_signals(work))
     except (KeyboardInterrupt, asyncio.CancelledError):

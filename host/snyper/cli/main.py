@@ -4,6 +4,7 @@ Exit status: 0 all went well, 1 some target failed or the work broke off, 2 wron
 server there, 130 cut short by Ctrl-C. What runs until Ctrl-C (`hub`, `simulate`, `watch`) ends with 0 by it.
 """
 
+import logging
 import signal
 import sys
 from collections.abc import Iterable
@@ -72,6 +73,8 @@ def main() -> None:
     with streams.guarded():
         if not sys.stdout.isatty():
             out.width = PIPED_COLUMNS
+        # It warns of each line to a peer that has just gone, which a command itself says better.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
         named = [word for word in sys.argv[1:2] if word in COMMANDS]
         with loading():
             app = app_with(named or COMMANDS)

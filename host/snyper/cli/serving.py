@@ -105,8 +105,6 @@ def starting(
     keys = service_keys(listen, access.key_file, access.is_open, access.has_more_keys)
     check_certificate(access.certificate, access.certificate_key)
     log_to_stderr(log_level)
-    # It warns of each line to a peer that has just gone.
-    logging.getLogger("asyncio").setLevel(logging.ERROR)
     has_begun = False
     try:
         with ExitStack() as stack:
