@@ -360,8 +360,12 @@ asyncio.run(main())
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(SERVICES), str(tmp_path)])
     wait_until((tmp_path / "pids").exists, "the service")
-    both = [pid for pid in processes_with("snyper.offload.worker") if parent_of(pid) == parent.pid]
-    assert len(both) == 2
+
+    def workers() -> list[int]:
+        return [pid for pid in processes_with("snyper.offload.worker") if parent_of(pid) == parent.pid]
+
+    wait_until(lambda: len(workers()) == 2, "both workers")
+    both = workers()
     parent.kill()
     parent.wait()
     ended(tmp_path)
