@@ -9,6 +9,7 @@ import pytest
 import snyper
 from snyper.hub import stream_fan
 from snyper.hub.tls import server_tls
+from snyper.recordings.recorder import Recorder
 from snyper.shared.device import Device
 from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
@@ -164,6 +165,34 @@ async def test_numbers_that_go_back_are_refused_until_a_new_epoch() -> None:
             ("e", 8, 0),
             ("f", 0, 0),
         ]
+
+
+async def test_an_epoch_that_comes_again_has_lost_nothing_before_it(tmp_path: Path) -> None:
+    """Its numbers go on: those that came are not lost, what the source leaves out is."""
+    async with stream_hub() as hub, _Liar(hub.port) as liar, console(hub.port) as client:
+        reader = client.read_stream("liar/count")
+        coming = asyncio.create_task(take(aiter(reader), 5))
+        id = await liar.asked()
+        sent = (("a", (0, 1)), ("b", (0,)), ("a", (2,)), ("b", (4,)))
+        for epoch, numbers in sent:
+            await liar.begin(id, {"dtype": "<u4", "epoch": epoch, "seq": numbers[0]})
+            for seq in numbers:
+                await liar.block(id, {**BLOCK, "seq": seq}, bytes(4))
+        blocks = await coming
+        assert [(block.epoch, block.seq, block.lost) for block in blocks] == [
+            ("a", 0, 0),
+            ("a", 1, 0),
+            ("b", 0, 0),
+            ("a", 2, 0),
+            ("b", 4, 3),
+        ]
+        [(_, listed)] = hub.fan.list()
+        assert reader.lost == listed["lost"] == 3
+        assert reader.spec is not None
+        async with Recorder(tmp_path / "r", "liar", "count", tmp_path) as recorder:
+            for block in blocks:
+                await recorder.put(block, reader.spec)
+        assert (recorder.progress.stored, recorder.progress.gaps) == (5, 3)
 
 
 async def test_an_epoch_has_one_spec(monkeypatch: pytest.MonkeyPatch) -> None:

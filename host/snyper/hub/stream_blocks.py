@@ -37,6 +37,7 @@ class Epoch:
         self.name = name
         self.order = order  # among those of its stream
         self.place = place  # of its sample 0 among those of the stream
+        self.first = 0  # the sample that it begins with: another, where its name has been before
         self.spec = spec
         self.sample_bytes = sample_bytes(spec)
         self.rate_hz = spec["rate_hz"]
@@ -245,10 +246,10 @@ def epoch_of(message: SocketMessage, known: dict[str, Epoch]) -> tuple[Epoch, in
         raise ValueError(f"the epoch {name} has had another spec: what has another spec is another epoch")
     if same is None or same is not before:
         same = Epoch(name, spec, seq)
-        if before is not None:
-            same.order, same.place = before.order + 1, before.place + before.next_seq
         if name in known:  # it comes again: its numbers have been
-            same.next_seq = max(seq, known.pop(name).next_seq)
+            same.first = same.next_seq = known.pop(name).next_seq
+        if before is not None:
+            same.order, same.place = before.order + 1, before.place + before.next_seq - same.first
         known[name] = same
         if len(known) > MAX_EPOCHS:
             del known[next(iter(known))]

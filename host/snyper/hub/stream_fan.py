@@ -148,7 +148,7 @@ class Stream:
             wanted += subscriber.from_seq
         elif asked is not None:  # it has ended
             wanted = asked.place + min(subscriber.from_seq, asked.next_seq)
-        subscriber.lost = max(0, epoch.place - wanted)
+        subscriber.lost = max(0, epoch.place + epoch.first - wanted)
         subscriber.evicted = max(0, epoch.place + begin - wanted)
         if asked is epoch and first is not None and epoch.rate_hz:
             # Without a rate nobody could say when that sample was taken.
@@ -532,8 +532,9 @@ class StreamFan:
 
     def _change(self, subscriber: Subscriber, epoch: Epoch) -> None:
         if subscriber.epoch is not None and subscriber.epoch is not epoch:
-            subscriber.lost += max(0, epoch.place - subscriber.epoch.place - subscriber.next_seq)
-            subscriber.next_seq = 0
+            come_to = subscriber.epoch.place + subscriber.next_seq
+            subscriber.lost += max(0, epoch.place + epoch.first - come_to)
+            subscriber.next_seq = epoch.first
         subscriber.epoch = epoch
 
     def _tell_gone(self, subscriber: Subscriber) -> int:

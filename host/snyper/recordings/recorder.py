@@ -270,7 +270,9 @@ class Recorder:
         if self._after is not None:
             last = None  # nobody knows of what was between
         if last is not None and epoch != self._last_epoch:
-            missing = max(0, block.lost - block.seq)  # at the end of the one before
+            known = self._offered.get(epoch)
+            first = 0 if known is None else known.end
+            missing = max(0, block.lost - max(0, block.seq - first))  # at the end of the one before
             before, last.end = last.end, min(last.end + missing, MAX_NUMBER)
             if self._was_away:
                 self._miss(self._last_epoch, before, last.end)

@@ -82,7 +82,7 @@ class StreamReader:
         self._queued_bytes = 0
         self._news = asyncio.Event()
         self._current: _Epoch | None = None  # of what comes
-        self._specs: dict[str, StreamSpec] = {}  # of the last epochs
+        self._epochs: dict[str, _Epoch] = {}  # the last by their names
         self._next_place = 0  # behind what was given last
         self._end: SocketMessage | ProtocolError | None = None
 
@@ -174,11 +174,9 @@ class StreamReader:
         self.is_gone = False
         self._has_begun = True
         self.evicted += block_lines.count(data, "evicted", 0)
-        if self._specs.setdefault(name, spec) != spec:
+        before, same = self._current, self._epochs.get(name)
+        if same is not None and same.spec != spec:
             raise ValueError(f"the epoch {name} has had another spec")
-        if len(self._specs) > _MAX_EPOCHS:
-            del self._specs[next(iter(self._specs))]
-        before = self._current
         if before is not None and before.name == name:
             return
         lost = block_lines.count(data, "lost", 0)
@@ -187,7 +185,12 @@ class StreamReader:
             self._current = _Epoch(name, spec, 0, seq)
             self._next_place = seq
         else:
-            self._current = _Epoch(name, spec, before.place + before.next_seq + lost, 0)
+            first = 0 if same is None else max(same.next_seq, seq)  # it comes again: its numbers have been
+            self._current = _Epoch(name, spec, before.place + before.next_seq + lost - first, first)
+        self._epochs.pop(name, None)
+        self._epochs[name] = self._current
+        if len(self._epochs) > _MAX_EPOCHS:
+            del self._epochs[next(iter(self._epochs))]
 
     def _block(self, arrived: "_Arrived", clock: LinkClock) -> Block:
         self._queued_bytes -= len(arrived.content)
@@ -207,7 +210,7 @@ class StreamReader:
 
 
 class _Epoch:
-    """One run of a source. `place` is that of its first sample among all of the stream, those that are lost
+    """One run of a source. `place` is that of its sample 0 among all of the stream, those that are lost
     too; `next_seq` the number that follows on all that has come of it.
     """
 
