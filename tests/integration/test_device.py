@@ -6,6 +6,8 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -629,6 +631,30 @@ def test_a_server_is_known_by_its_certificate(tmp_path: Path, monkeypatch: pytes
             RemoteFileAdapter(url).process_data(1)
         monkeypatch.setenv("SNYPER_CA_FILE", str(certificate))
         assert RemoteFileAdapter(url).process_data(1) == 3
+
+
+@pytest.mark.parametrize("program", ["snyper.device", "snyper.cli"])
+def test_a_command_says_what_is_wrong_with_tls(program: str, tmp_path: Path) -> None:
+    def send(url: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", program, "send", "1", "--to", url],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    with scripted_server(lambda request: request.answer(200, b'{"result": 3}')) as server:
+        url = server.url.replace("http:", "https:")
+        plain = send(url)
+        certificate = tmp_path / "both.pem"
+        certificate.write_bytes(certificate_for(HOST))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        unknown = send(url)
+    assert (plain.returncode, "is it http:// and not https://?" in plain.stderr) == (3, True), plain.stderr
+    assert (unknown.returncode, "SNYPER_CA_FILE names" in unknown.stderr) == (1, True), unknown.stderr
+    assert "_ssl.c" not in plain.stderr + unknown.stderr
 
 
 def test_a_refusal_under_tls_is_heard(tmp_path: Path) -> None:

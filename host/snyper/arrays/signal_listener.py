@@ -15,6 +15,7 @@ from websockets.typing import Subprotocol
 
 from snyper.arrays.packet_format import SUBPROTOCOL, unpack
 from snyper.arrays.way import OnData
+from snyper.device.answer import reason_of
 from snyper.device.connection import Connection
 from snyper.device.errors import BadAnswer, Unreachable
 from snyper.device.retrying import check
@@ -94,7 +95,7 @@ class SignalListener:
         except SSLCertVerificationError:
             raise
         except (OSError, WebSocketException) as error:
-            raise Unreachable(f"{self._url}: {error}") from error
+            raise Unreachable(f"{self._url}: {reason_of(error)}") from error
 
 
 async def _say(web_socket: ClientConnection, action: str) -> None:

@@ -12,7 +12,7 @@ from snyper.cli.output import can_redraw, err, fail, out
 from snyper.device.connection import TIMEOUT_S
 from snyper.device.errors import TransferError
 from snyper.device.jobs import standing
-from snyper.device.outcomes import file_or_json, status_of
+from snyper.device.outcomes import file_or_json, message_of, status_of
 from snyper.system.files import shown
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED
 from snyper.system.streams import print_json
@@ -37,7 +37,7 @@ def transferring() -> Iterator[None]:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             fail(f"{shown(Path(error.filename))}: {error.strerror}", EXIT_FAILED)
-        fail(str(error), EXIT_FAILED)
+        fail(message_of(error), EXIT_FAILED)
 
 
 def parse(text: str) -> Path | tuple[object]:

@@ -23,6 +23,7 @@ from snyper.device.outcomes import (
     EXIT_UNREACHABLE,
     EXIT_USAGE,
     file_or_json,
+    message_of,
     status_of,
 )
 from snyper.device.push import ClientPush
@@ -39,7 +40,7 @@ def main(words: Optional[List[str]] = None) -> int:
         _say("stopped")
         return EXIT_INTERRUPTED
     except (TransferError, OSError) as error:
-        _say(str(error))
+        _say(message_of(error))
         return status_of(error)
     except ValueError as error:
         _say(str(error))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import ssl
 from email.utils import parsedate_to_datetime
 from html import unescape
 from pathlib import Path
@@ -177,6 +178,8 @@ def reason_of(error: BaseException) -> str:
     """Say in a few words what a connection was lost by."""
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was lost"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "no TLS is spoken there: is it http:// and not https://?"
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return f"the answer is no HTTP ({str(error) or type(error).__name__})"

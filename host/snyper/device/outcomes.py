@@ -1,6 +1,7 @@
 """The words of a shell for what is sent: which of FILE and JSON it is, and how it ended."""
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any, Tuple, Union
 
@@ -27,6 +28,14 @@ def file_or_json(text: str) -> Union[Path, Tuple[Any]]:
         return (json.loads(text),)
     except (ValueError, RecursionError):
         raise ValueError(f"there is no file {text}, and it is no JSON") from None
+
+
+def message_of(error: Exception) -> str:
+    """Say what an error of sending is, for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = f"the server's certificate is not trusted ({error.verify_message})"
+        return f"{why}: SNYPER_CA_FILE names a file with it, or with that of who signed it"
+    return str(error)
 
 
 def status_of(error: Exception) -> int:
