@@ -1,6 +1,7 @@
 """What the dashboard reads and keeps of streams, without a browser: a real hub and real sources."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -280,6 +281,26 @@ async def test_what_is_no_recording_is_left_out_and_of_another_hub_by_the_time_o
     assert found.numbers.tolist() == [5]
     low, high, _, means, _, _ = found.columns
     assert (low.tolist(), high.tolist(), means.tolist()) == ([[0]], [[99]], [[49.5]])
+    past.close()
+
+
+async def test_of_bursts_far_apart_and_a_recording_that_goes_meanwhile_the_rest_is_downloaded(
+    tmp_path: Path,
+) -> None:
+    month_us = 30 * 86_400_000_000
+    spec = StreamSpec("<i2", (), 1e9)
+    for at, name in enumerate("abc"):
+        async with Recorder(tmp_path / name, "lab1", "count", tmp_path / "spill") as recorder:
+            for seq in (0, 10):
+                at_us = at * 2 * month_us + seq * month_us // 10
+                samples = numpy.arange(at * 100 + seq, at * 100 + seq + 10, dtype="<i2")
+                await recorder.put(Block("e", seq, samples, at_us, 0, 0), spec, "hub")
+    past = RecordedPast(tmp_path)
+    parts = past.samples_of(NAME, 0, 12 * month_us, None, "hub")
+    found = [next(parts)[1].tolist()]
+    shutil.rmtree(tmp_path / "b")
+    found += [samples.tolist() for _, samples in parts]
+    assert found == [list(range(first, first + 10)) for first in (0, 10, 200, 210)]
     past.close()
 
 

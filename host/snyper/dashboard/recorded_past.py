@@ -17,7 +17,6 @@ from snyper.dashboard.faults import log_fault
 from snyper.recordings import Recording, RecordingError, open_recording
 from snyper.recordings.layout import DESCRIPTION
 from snyper.recordings.overview import drawn_channels, drawn_columns
-from snyper.recordings.pyramid import channel_count
 from snyper.recordings.recording import read_description
 from snyper.recordings.retention import recordings_in
 from snyper.streams import StreamSpec
@@ -29,7 +28,6 @@ LIST_S = 2.0  # between two looks at the folder
 GROWN_S = 10.0  # after which one that grows is opened again to see how much it has
 MOST_LISTED = 50  # the newest
 MOST_CHANNELS = 8
-EXPORT_BYTES = 4 << 20  # of samples in memory at once
 _SEGMENT = re.compile(r"\d{6,9}\.seg")
 
 
@@ -173,7 +171,12 @@ class RecordedPast:
     ) -> Iterator[tuple[StreamSpec, Array]]:
         """Yield the samples that the recordings of a stream have of a time of the hub's clock, each once."""
         for folder in self._folders_of(stream):
-            with open_recording(folder) as recording:
+            try:
+                opened = open_recording(folder)
+            except (RecordingError, OSError) as error:  # nor is it in the plot; or it is gone meanwhile
+                log_fault("a recording cannot be read", error)
+                continue
+            with opened as recording:
                 ahead_us = _ahead_us(recording, utc_ahead_us, hub_id)
                 if ahead_us is not None:
                     yield from _samples(recording, from_us - ahead_us, to_us - ahead_us)
@@ -277,19 +280,9 @@ def _merged(parts: list[Past]) -> Past | None:
 
 
 def _samples(recording: Recording, from_us: int, to_us: int) -> Iterator[tuple[StreamSpec, Array]]:
-    """Yield what was captured in a time, some megabytes at a time."""
-    epochs = recording.epochs
-    total = sum(one.samples for one in epochs)
-    if not total:
-        return
-    begin_us, end_us = recording.span_us
-    from_us, to_us = max(from_us, begin_us), min(to_us, end_us + 1)
-    largest = max(numpy.dtype(one.spec.dtype).itemsize * channel_count(one.spec) for one in epochs)
-    rate = max(total / max(1, end_us - begin_us), max(one.spec.rate_hz for one in epochs) / 1e6)
-    step_us = max(1, round(EXPORT_BYTES / largest / rate))
-    for at_us in range(from_us, to_us, step_us):
-        for run in recording.read_between(at_us, min(at_us + step_us, to_us)):
-            yield run.spec, run.samples
+    """Yield what was captured in a time, a block at a time."""
+    for run in recording.chunks((from_us, to_us)):
+        yield run.spec, run.samples
 
 
 def write_npy(file: IO[bytes], parts: Iterator[tuple[StreamSpec, Array]]) -> int:
