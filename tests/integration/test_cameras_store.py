@@ -287,3 +287,30 @@ def test_a_month_of_many_cameras_is_counted_by_the_day(tmp_path: Path, database:
     with pytest.raises(ValueError, match="ask for less time"):
         queries.history(month_s, False, None, False, None)
     base.close()
+
+
+async def test_numbers_removed_by_hand_are_counted_at_the_next_start(
+    tmp_path: Path, database: str | None
+) -> None:
+    """Each but the version; no cursor or plate is given twice, though the last record is gone."""
+    body = {**NAMES, "ocr_results": ["ABC1234"], "annotated_image": PIXEL}
+    health = {**NAMES, "component": "camera", "status": "healthy", "message": "fine"}
+    all_numbers = sql.select(schema.numbers.c.name, schema.numbers.c.value)
+    async with opened(tmp_path / "cameras", database) as cameras:
+        for plate in ("ABC1234", "ABC1235", "ABC1236"):
+            await cameras.detect(detection_of({**body, "ocr_results": [plate]}))
+        await cameras.health(health_of(health))
+        await cameras.erase_plate("ABC1235", "desk")
+        await cameras.erase_plate("ABC1236", "desk")
+        with cameras._store._database.writing() as db:
+            before = {row.name: row.value for row in db.execute(all_numbers)}
+            db.execute(sql.delete(schema.numbers).where(schema.numbers.c.name.in_(schema.COUNTS)))
+    async with opened(tmp_path / "cameras", database) as cameras:
+        with cameras._store._database.reading() as db:
+            counted = {row.name: row.value for row in db.execute(all_numbers)}
+        assert counted == before | {"plates": 1}  # those of the others are free
+        for plate in ("ABC1234", "ABC1236"):
+            await cameras.detect(detection_of({**body, "ocr_results": [plate]}))
+        page = await cameras.records(RecordQuery())
+        assert [record.cursor for record in page.records] == [5, 4, 1]
+        assert (await cameras.statistics()).total_detections == 5

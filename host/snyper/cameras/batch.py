@@ -24,7 +24,6 @@ MAX_PLATES = 64  # in one picture
 MAX_CAMERAS = 10_000  # each is a row of the page and of every statistic
 MAX_SKEW_S = 2.0  # how far ahead a camera's clock may be before its stamps are not sorted by
 MAX_TOLD_HEALTHS = 32  # ids that a camera's health checks are known by: it has 16 under way
-OF_ALL = ""  # in the place of a camera, which is called something
 _REPEATED_S = 3600.0  # an unchanged health is stored once in this
 _ADD_TRIGRAMS = "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
 # Of a new difference: some ten messages make the mean, of a clock that was not set in between.
@@ -293,7 +292,7 @@ class Batch:
             row |= {"checkpoint_id": item.checkpoint_id, "last_seen_s": one.received_s}
             day = days[day_of(one.received_s, self._zones.zone).isoformat()]
             hour_s = hour_of(one.received_s, self._zones.zone)
-            counters = (day, hours[item.camera_id, hour_s], hours[OF_ALL, hour_s])
+            counters = (day, hours[item.camera_id, hour_s], hours[schema.OF_ALL, hour_s])
             zone = self._zones.of(item.camera_id)
             captured_s = seconds_of(item.timestamp, zone, one.received_s) if one.is_live else None
             if captured_s is not None:

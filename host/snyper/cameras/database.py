@@ -221,7 +221,7 @@ class Database:
                     f"the cameras were written by another version of snyper: their tables are version "
                     f"{version}, these would be {schema.VERSION}. Use that one, or name another folder"
                 )
-            _measure_pictures(db)
+            _count_anew(db)
             if not self.is_sqlite:
                 _pair(db, folder / OWNER)
 
@@ -245,13 +245,13 @@ def _make_ready(db: sql.Connection) -> None:
         raise OSError(f"pg_trgm is in the schema {schema_name}, which is not searched: have run {how}")
 
 
-def _measure_pictures(db: sql.Connection) -> None:
-    """Add up the bytes of all pictures, where that is not known yet."""
-    numbers, pictures = schema.numbers, schema.pictures
-    if db.scalar(sql.select(numbers.c.value).where(numbers.c.name == schema.PICTURE_BYTES)) is None:
-        each = sql.select(pictures.c.name, pictures.c.length).distinct().subquery()
-        length = db.scalar(sql.select(sql.func.sum(each.c.length))) or 0
-        db.execute(sql.insert(numbers).values(name=schema.PICTURE_BYTES, value=length))
+def _count_anew(db: sql.Connection) -> None:
+    """Count what no number says, as in a new database, or where somebody has removed its row by hand."""
+    known = set(db.scalars(sql.select(schema.numbers.c.name)))
+    for name, count in schema.COUNTS.items():
+        if name not in known:
+            value = db.scalar(count) or 0
+            db.execute(sql.insert(schema.numbers).values(name=name, value=int(value)))
 
 
 def _refuse_other_kind(folder: Path, is_sqlite: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from snyper.cameras import schema
-from snyper.cameras.batch import MAX_SKEW_S, OF_ALL
+from snyper.cameras.batch import MAX_SKEW_S
 from snyper.cameras.database import Database
 from snyper.cameras.grants import is_among
 from snyper.cameras.plate_search import PlateSearch
@@ -151,14 +151,14 @@ class Queries:
         with self._database.reading() as db:
             conditions = [table.c.from_s >= span_s[0], table.c.from_s < span_s[1]]
             if is_of_all and camera_id is None and among is None:
-                conditions.append(table.c.camera_id == OF_ALL)
+                conditions.append(table.c.camera_id == schema.OF_ALL)
             else:
-                conditions.append(table.c.camera_id != OF_ALL)
+                conditions.append(table.c.camera_id != schema.OF_ALL)
             if camera_id is not None:
                 conditions.append(table.c.camera_id == camera_id)
             if among is not None:
                 conditions.append(table.c.camera_id.in_(named_cameras(db, among)))
-            name = sql.literal(OF_ALL) if is_of_all else table.c.camera_id
+            name = sql.literal(schema.OF_ALL) if is_of_all else table.c.camera_id
             totals = sql.func.sum(table.c.detections), sql.func.sum(table.c.healths)
             first_s, last_s = db.execute(
                 sql.select(sql.func.min(table.c.from_s), sql.func.max(table.c.from_s)).where(*conditions)

@@ -6,7 +6,6 @@ from typing import Any
 import sqlalchemy as sql
 
 from snyper.cameras import schema
-from snyper.cameras.batch import OF_ALL
 from snyper.cameras.database import Database
 from snyper.cameras.pictures import PictureFolder
 
@@ -89,7 +88,7 @@ class Removal:
     def remove_hours(self, is_old: sql.ColumnElement[bool], limit: int) -> int:
         """Remove some counters of single cameras that are old, at most `limit`, and return how many."""
         table = schema.hours
-        old = sql.select(table.c.camera_id, table.c.from_s).where(table.c.camera_id != OF_ALL)
+        old = sql.select(table.c.camera_id, table.c.from_s).where(table.c.camera_id != schema.OF_ALL)
         with self._database.writing() as db:
             rows = db.execute(old.where(is_old).limit(limit)).all()
             for row in rows:

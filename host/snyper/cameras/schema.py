@@ -9,12 +9,18 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
+    Subquery,
     Table,
     Text,
+    func,
+    select,
+    union_all,
 )
 
 VERSION = 1
 PICTURE_BYTES = "picture_file_bytes"
+OF_ALL = ""  # in the place of a camera, which is called something
 TABLES = MetaData()
 _Number = BigInteger().with_variant(Integer, "sqlite")  # of which SQLite makes the row's own
 _Key = Text().with_variant(Text(collation="C"), "postgresql")  # which is sorted by its bytes
@@ -189,3 +195,27 @@ components = Table(
     Column("message", Text, nullable=False),
     Column("stored_s", Double, nullable=False),
 )
+
+
+def _last_cursors() -> Subquery:
+    """Return the last cursor of records that are there, and those of cameras, which outlive records."""
+    of_cameras = select(func.max(cameras.c.last_cursor))
+    return union_all(select(func.max(detections.c.cursor).label("cursor")), of_cameras).subquery()
+
+
+def _ever(counter: Column[int]) -> Select[int]:
+    return select(func.sum(counter)).where(hours.c.camera_id == OF_ALL)
+
+
+_files = select(pictures.c.name, pictures.c.length).distinct().subquery()
+# What each of the numbers is counted from where it is missing.
+COUNTS: dict[str, Select[int]] = {
+    "detections": select(func.max(_last_cursors().c.cursor)),
+    "healths": select(func.max(healths.c.number)),
+    "plates": select(func.max(plates.c.number)),
+    "kept": select(func.count()).select_from(detections),
+    "cameras": select(func.count()).select_from(cameras),
+    "all_detections": _ever(hours.c.detections),
+    "all_healths": _ever(hours.c.healths),
+    PICTURE_BYTES: select(func.sum(_files.c.length)),
+}
