@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
+from snyper.streams import subscriber
 from snyper.streams.link_clock import LinkClock
 from snyper.streams.subscriber import StreamReader
 
@@ -73,6 +74,14 @@ def test_what_it_dropped_itself_at_the_end_of_an_epoch_is_lost() -> None:
     [last] = reader._queue
     found = reader._block(last, LinkClock(None))  # type: ignore[arg-type]
     assert (found.epoch, found.seq, found.lost, reader.lost) == ("g", 4, 20 + 3 + 10 + 2 + 4, 39)
+
+
+def test_the_lag_has_the_time_that_a_block_waited_for_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = LinkClock(None)  # type: ignore[arg-type]
+    clock._clock.add(1_000, 1_000, 1_000)
+    reader = reader_of(begun(), block(at_us=1_000))
+    monkeypatch.setattr(subscriber, "now_us", lambda: 2_001_000)
+    assert reader._block(reader._queue.popleft(), clock).lag_us == 2_000_000
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Block:
     source_us: int  # the same instant as the source's own clock had it, never rewritten
     marks: tuple[Mark, ...] = ()
     lost: int = 0  # samples missing before it, for this subscriber
-    lag_us: int = 0  # from the capture to its arrival here
+    lag_us: int = 0  # from the capture until the reader was given it; 0 while the hub's clock is not known
 
     @property
     def next_seq(self) -> int:

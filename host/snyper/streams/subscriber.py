@@ -205,7 +205,7 @@ class StreamReader:
         self.samples += count
         self.lost += lost
         at_us = arrived.stamps[0]
-        lag_us = clock.hub_us(arrived.came_us) - at_us if clock.is_set else 0
+        lag_us = clock.hub_us(now_us()) - at_us if clock.is_set else 0
         return Block(epoch.name, seq, samples, *arrived.stamps, arrived.marks, lost, lag_us)
 
 
@@ -234,7 +234,6 @@ class _Arrived:
         self.epoch = epoch
         self.content = message.attachment
         self.marks = _marks(data["marks"]) if "marks" in data else ()
-        self.came_us = now_us()
         samples, rest = divmod(len(self.content), epoch.sample_bytes)
         if rest:
             raise ValueError("no whole samples")
