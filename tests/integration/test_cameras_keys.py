@@ -29,6 +29,7 @@ from tests.integration.cameras_harness import (
 from tests.integration.harness import DEADLINE_S, wait_until
 
 MASTER = "the key that may do all"
+WHO_HELPS = "ask who runs the gateway, whose keys.toml says what each key may do"
 KEYS = {
     "viewer": ["watch"],
     "gate": ["send=gate/*", "watch=gate/*"],
@@ -104,7 +105,7 @@ def test_who_may_send(keyed: Keyed) -> None:
     refused = keyed.ask("viewer", "POST", "/api/detection", {**DETECTION, "camera_id": "x" * 128})
     assert refused.json() == {
         "success": False,
-        "message": f"the key viewer may not send for the camera {'x' * 128}",
+        "message": f"the key viewer lacks the scope send for the camera {'x' * 128}: {WHO_HELPS}",
     }
 
 
@@ -181,6 +182,18 @@ def test_who_may_protect_and_erase(keyed: Keyed) -> None:
     assert left["camera_id"] == "yard"
 
 
+def test_a_refusal_says_which_scope_is_missing_and_who_grants_it(keyed: Keyed) -> None:
+    for key, method, path, why in (
+        ("viewer", "GET", "/api/records", "lacks the scope search"),
+        ("viewer", "GET", "/api/export?format=zip", "lacks the scope export"),
+        ("viewer", "DELETE", "/api/records?plate=ABC1234", "lacks the scope delete"),
+        ("viewer", "GET", "/api/log", "lacks the scope log"),
+        ("editor", "PUT", "/api/cameras/gate/1/settings", "lacks the scope rules for the camera gate/1"),
+    ):
+        refused = keyed.ask(key, method, path, {} if method == "PUT" else None)
+        assert (refused.status_code, refused.json()["message"]) == (403, f"the key {key} {why}: {WHO_HELPS}")
+
+
 def test_who_may_set(keyed: Keyed) -> None:
     assert keyed.who_may("PUT", "/api/cameras/yard/settings", {"grace_s": 1}) == {"key", "editor"}
     assert keyed.who_may("PUT", "/api/cameras/gate/1/settings", {"grace_s": 1}) == {"key"}
@@ -222,7 +235,7 @@ def test_events_and_rooms(keyed: Keyed) -> None:
             for room in ("join_dashboard", "join_health_room"):
                 refused = client.call(room, timeout=DEADLINE_S)
                 assert refused["success"] is False
-                assert refused["message"] == "the key nobody may not watch"
+                assert refused["message"] == f"the key nobody lacks the scope watch: {WHO_HELPS}"
         for event, fields in (
             ("lpr_data", body),
             ("health_status", HEALTH),
@@ -232,7 +245,10 @@ def test_events_and_rooms(keyed: Keyed) -> None:
                 answer = gate.call(event, {**fields, "camera_id": camera}, timeout=DEADLINE_S)
                 assert answer["success"] is may, answer
             refused = viewer.call(event, {**fields, "camera_id": "gate/1"}, timeout=DEADLINE_S)
-            assert refused["message"] == "the key viewer may not send for the camera gate/1"
+            assert (
+                refused["message"]
+                == f"the key viewer lacks the scope send for the camera gate/1: {WHO_HELPS}"
+            )
         assert len(gate_events.of("error")) == 3
         master.call("lpr_data", {**body, "camera_id": "yard"}, timeout=DEADLINE_S)
         master.call("health_status", {**HEALTH, "camera_id": "yard"}, timeout=DEADLINE_S)

@@ -73,7 +73,7 @@ def test_a_key_without_a_grant_may_do_all_and_one_with_an_empty_one_nothing() ->
         assert grants.may("", scope, "a")
         assert not grants.may("none", scope, "a")
         assert grants.among("other", scope) is None
-        with pytest.raises(Forbidden, match=f"the key none may not {scope}"):
+        with pytest.raises(Forbidden, match=f"the key none lacks the scope {scope}"):
             grants.among("none", scope)
 
 

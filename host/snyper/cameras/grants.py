@@ -42,7 +42,10 @@ def _check_named(name: str, where: str) -> None:
 
 
 class Forbidden(CamerasError):
-    """A key may not do what it asks for; the message says so to who has it."""
+    """A key may not do what it asks for; the message says so to who has it, and who may change that."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}: ask who runs the gateway, whose {FILE} says what each key may do")
 
 
 @dataclass(frozen=True)
@@ -114,18 +117,20 @@ class Grants:
             return None
         found = self.grants[key].scopes.get(scope, ())
         if not found:
-            raise Forbidden(f"the key {key} may not {scope}")
+            raise Forbidden(f"the key {key} lacks the scope {scope}")
         return None if EVERY in found else found
 
     def check(self, key: str, scope: str, camera_id: str) -> None:
         """Raise Forbidden where a key may not do that with a camera."""
         if not self.may(key, scope, camera_id):
-            raise Forbidden(f"the key {key} may not {scope} for the camera {camera_id[:MAX_NAME_CHARS]}")
+            raise Forbidden(
+                f"the key {key} lacks the scope {scope} for the camera {camera_id[:MAX_NAME_CHARS]}"
+            )
 
     def check_every(self, key: str, scope: str) -> None:
         """Raise Forbidden where a key may not do that with every camera."""
         if self.among(key, scope) is not None:
-            raise Forbidden(f"the key {key} may {scope} for some cameras, and this is of all")
+            raise Forbidden(f"the key {key} has the scope {scope} for some cameras, and this is of all")
 
 
 def is_among(camera_id: str, names: Iterable[str]) -> bool:
