@@ -212,7 +212,7 @@ def test_records_are_found_enlarged_protected_and_taken_away(
         assert {"records.csv", "MANIFEST.sha256"} <= set(archive.namelist())
 
 
-def test_who_is_asleep_is_so_on_a_phone_too(page: Page, gateway: CameraGateway) -> None:
+def test_who_is_asleep_is_so_on_a_phone_too_and_no_counter_is_cut(page: Page, gateway: CameraGateway) -> None:
     with connected(gateway.url) as (camera, _):
         camera.call("lpr_data", detection("sleeper", "S 1"))
         settings = f"{gateway.url}/api/cameras/sleeper/settings"
@@ -220,6 +220,9 @@ def test_who_is_asleep_is_so_on_a_phone_too(page: Page, gateway: CameraGateway) 
     expect(tile(page, "sleeper").locator(".state")).to_contain_text("asleep until")
     page.set_viewport_size({"width": 390, "height": 844})
     assert tile(page, "sleeper").evaluate("(it) => it.scrollWidth <= it.clientWidth")
+    counters = page.locator(".stats dt, .stats dd")
+    expect(counters).to_have_count(12)
+    assert counters.evaluate_all("(all) => all.filter((it) => it.scrollWidth > it.clientWidth).length") == 0
 
 
 def test_a_gateway_that_is_lost_is_said_to_be_and_goes_on(

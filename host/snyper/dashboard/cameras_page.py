@@ -200,7 +200,7 @@ def figures_of(statistics: Said) -> list[tuple[str, str, str]]:
             f"{count.get('total_health_checks', '–')} in all",
         ),
         ("Cameras here", count.get("active_cameras", "–"), f"of {count.get('unique_cameras', '–')}"),
-        ("Clients", count.get("connected_clients", "–"), "of Socket.IO, this page too"),
+        ("Socket.IO clients", count.get("connected_clients", "–"), "this page too"),
     ]
 
 
