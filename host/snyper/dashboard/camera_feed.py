@@ -154,6 +154,8 @@ class CameraFeed:
                 )
                 for event in ("new_detection", "camera_status"):
                     client.on(event, self._on_news)
+                gone = asyncio.Event()
+                client.on("disconnect", lambda *_, gone=gone: gone.set())
                 try:
                     await client.connect(
                         f"{scheme}://{place}",
@@ -162,7 +164,7 @@ class CameraFeed:
                         socketio_path=f"{path}/socket.io".lstrip("/"),
                     )
                     await client.emit("join_dashboard")
-                    await client.wait()
+                    await gone.wait()  # the client's own wait takes in what cancels it as a connection ends
                 except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, ValueError):
                     pass
                 finally:
