@@ -60,6 +60,7 @@ def run(gateway: Arrays, directory: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_five_minutes(gateway: Arrays, tmp_path: Path) -> None:
     start, talk = re.findall(r"^```\n(.*?)^```$", section("In five minutes"), re.MULTILINE | re.DOTALL)
     log = tmp_path / "gateway.log"

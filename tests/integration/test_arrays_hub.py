@@ -169,6 +169,7 @@ def test_an_upload_over_the_end_of_its_gateway(
     assert linked.gateway.end() == 0
 
 
+@pytest.mark.slow
 def test_over_the_end_of_the_hub(tmp_path: Path) -> None:
     """An upload goes on where it was: its calls are carried out once, over whatever connection."""
     with HubProcess() as hub:

@@ -184,6 +184,7 @@ async def test_main_py_alone_says_what_is_missing_and_waits(tmp_path: Path) -> N
         board.kill()
 
 
+@pytest.mark.slow
 async def test_the_log_on_the_flash_stays_small(tmp_path: Path) -> None:
     crashes_late = CRASHES.replace("raise Runtime", "import asyncio; await asyncio.sleep(70); raise Runtime")
     async with board_with(tmp_path, crashes_late, speed=400) as board:
@@ -214,6 +215,7 @@ async def test_the_watchdog_resets_what_hangs(tmp_path: Path, session: str) -> N
         assert kept(board).count("reset by watchdog") == 5
 
 
+@pytest.mark.slow
 async def test_the_watchdog_leaves_a_busy_board_alone(tmp_path: Path) -> None:
     async with board_with(tmp_path, IS_BUSY, {"watchdog_ms": 8_000}, speed=8) as board:
         await until(lambda: "busy for three timeouts" in board.log, "it should work undisturbed")

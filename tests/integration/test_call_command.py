@@ -30,6 +30,7 @@ def count(up_to: int) -> Iterator[int]:
     yield from range(up_to)
 
 
+@pytest.mark.slow
 async def test_a_call() -> None:
     with served(Powermeter(), hello, count) as server:
         address = f"{HOST}:{server.port}"
@@ -165,6 +166,7 @@ def test_what_is_no_address_is_wrong_usage(text: str) -> None:
         place_options(text, None)
 
 
+@pytest.mark.slow
 async def test_a_name_is_that_of_a_service_or_of_a_computer(hub: HubProcess) -> None:
     with served(Powermeter(), address=None, hub=hub.address, name="lab1"):
         for words in (("--hub", hub.address, "lab1"), ("lab1",)):

@@ -114,6 +114,7 @@ Server(read_voltage, address="127.0.0.1", port=int(sys.argv[1])).run()
 """
 
 
+@pytest.mark.slow
 @linux_only
 def test_a_thousand_idle_clients_cost_next_to_nothing() -> None:
     if raise_descriptor_limit(IDLE + 100) < IDLE + 100:

@@ -198,6 +198,7 @@ async def test_a_folder_that_is_served_is_left_alone(tmp_path: Path) -> None:
     assert "end it, or name another folder" in found.stderr
 
 
+@pytest.mark.slow
 async def test_a_forgotten_plate_is_in_no_file_of_postgresql(tmp_path: Path, postgresql: Cluster) -> None:
     """But for its write-ahead log; what is freed alone is there until its place is used again."""
     url, plate = postgresql.new_database(), "QZ98W7"

@@ -187,6 +187,7 @@ async def test_a_full_disk_is_said_and_left_behind(small_disk: Path) -> None:
     assert accepted < 40
 
 
+@pytest.mark.slow
 async def test_a_killed_database_is_gone_on_with(tmp_path: Path, postgresql: Cluster) -> None:
     async with opened(tmp_path / "cameras", postgresql.new_database()) as cameras:
         await cameras.detect(detection_of({**NAMES, "detection_id": "1"}))
@@ -369,6 +370,7 @@ async def test_a_database_that_is_not_fit_is_said_with_what_to_do(
         assert (await cameras.detect(detection_of({**NAMES, "ocr_results": ["ABC123"]}))).id
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_said_without_where_it_is(tmp_path: Path, postgresql: Cluster) -> None:
     with CameraGateway(tmp_path, "--database", postgresql.new_database()) as gateway:
         assert gateway.get("/ready").status_code == 200

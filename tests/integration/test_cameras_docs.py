@@ -109,6 +109,7 @@ def test_records_to_take_away(tmp_path: Path) -> None:
     assert "ABC1234" in (tmp_path / "records.csv").read_text(encoding="utf-8-sig")
 
 
+@pytest.mark.slow
 def test_one_program_both_ways(gateway: CameraGateway, tmp_path: Path) -> None:
     [program] = code_under("One program, both ways", "python")
     program = at(gateway, program)

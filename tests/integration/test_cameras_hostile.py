@@ -179,6 +179,7 @@ def drain(web_socket: ClientConnection) -> None:
         web_socket.recv(timeout=20)
 
 
+@pytest.mark.slow
 def test_joins_and_leaves(gateway: CameraGateway) -> None:
     """Of 600 sessions nothing stays."""
 

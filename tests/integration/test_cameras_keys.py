@@ -323,6 +323,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(keyed: Keyed) -> None:
         write_private(file, before.encode())
 
 
+@pytest.mark.slow
 def test_keys_alone_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "cameras").mkdir()
     made = snyper(

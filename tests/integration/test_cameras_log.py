@@ -121,6 +121,7 @@ async def test_a_row_that_is_gone_is_written_anew(tmp_path: Path) -> None:
         assert [one.times for one in await cameras.log.rows((SEARCH,), 10)] == [1]
 
 
+@pytest.mark.slow
 def test_what_was_answered_is_in_it_and_what_cannot_be_is_not_answered(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "prlimit"):

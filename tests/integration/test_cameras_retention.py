@@ -174,6 +174,7 @@ async def test_a_sweep_of_a_database_that_cannot_be_read_says_so_in_one_line(
         assert said.exc_info is None
 
 
+@pytest.mark.slow
 async def test_a_sweep_lets_others_write(cameras: Cameras) -> None:
     await asyncio.gather(*(keep(cameras, str(number)) for number in range(300)))
     sweep = asyncio.create_task(cameras.sweep(Retention(days=0, picture_days=0)))

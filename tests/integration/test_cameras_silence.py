@@ -104,6 +104,7 @@ def test_grace_and_sleep(tmp_path: Path) -> None:
         assert status(gateway, "sleeper") == "asleep"
 
 
+@pytest.mark.slow
 def test_what_is_known_before_it_is_heard_again(tmp_path: Path) -> None:
     """A gateway that starts again has heard some of its cameras just now."""
     with CameraGateway(tmp_path) as gateway:

@@ -263,6 +263,7 @@ async def test_the_hub_comes_from_the_environment(tmp_path: Path) -> None:
         assert (status, dead in err) == (NO_HUB, True)  # what is typed goes first
 
 
+@pytest.mark.slow
 async def test_a_key_out_of_a_file(tmp_path: Path) -> None:
     """What an editor puts around it is no part of it."""
     address = f"{HOST}:{free_port()}"

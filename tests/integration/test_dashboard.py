@@ -33,7 +33,7 @@ from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST, ROOT, at_length, free_port
 from tests.integration.stopwatch import running_s
 
-pytestmark = needs_browser
+pytestmark = [*needs_browser, pytest.mark.slow]
 
 TARGETS = 3
 PASSWORD = "correct horse"

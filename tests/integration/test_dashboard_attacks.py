@@ -446,6 +446,7 @@ def test_many_events_are_few_messages_to_a_tab(dashboard: Dashboard) -> None:
     tab.close()
 
 
+@pytest.mark.slow
 def test_there_are_so_many_tabs_and_no_more(tmp_path: Path) -> None:
     dashboard = Dashboard(tmp_path, "--limit", "tabs=3", password="")
     try:
@@ -481,6 +482,7 @@ def test_the_key_to_the_hub_may_be_in_a_file(tmp_path: Path) -> None:
         assert (dashboard.end(), hub.end()) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
 def test_https_with_a_certificate(tmp_path: Path) -> None:
     certificate, key, password = tmp_path / "c.pem", tmp_path / "k.pem", tmp_path / "password"

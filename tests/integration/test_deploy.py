@@ -643,6 +643,7 @@ async def test_a_fleet_of_eight_at_once(tmp_path: Path, hub: HubUnderTest) -> No
             board.close()
 
 
+@pytest.mark.slow
 async def test_ctrl_c_leaves_the_old_firmware_running(hub: HubUnderTest, board: UsbBoard) -> None:
     old = {**image.contents("target"), **{f"lib/snyper/shared/old_{n}.mpy": b"M" for n in range(3)}}
     old["lib/snyper/shared/link.mpy"] += b" "
@@ -656,6 +657,7 @@ async def test_ctrl_c_leaves_the_old_firmware_running(hub: HubUnderTest, board: 
     assert_runs_whole(board)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 3])
 async def test_who_stops_a_deploy_before_it_writes_leaves_the_old_firmware_running(
     hub: HubUnderTest, board: UsbBoard, step: int

@@ -134,6 +134,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @needs_micropython
 @each_engine
 async def test_a_board_calls_with_more_than_its_memory_holds(engine: str, tmp_path: Path) -> None:

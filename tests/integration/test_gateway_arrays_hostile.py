@@ -328,6 +328,7 @@ def test_who_does_not_read_costs_no_memory(gateway: Arrays) -> None:
     gateway.request("DELETE", f"/array/{index}")
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="asks for the memory of another process")
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -332,6 +332,7 @@ def test_gzip(server: Serve) -> None:
     assert server.post(DATA, content=members, headers=packed).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb(server: Serve) -> None:
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(bytes(10**6)) for _ in range(400)) + packer.flush()
@@ -483,6 +484,7 @@ def post_and_hang_up(server: Serve) -> HTTPConnection:
     return connection
 
 
+@pytest.mark.slow
 def test_a_result_that_nobody_took_waits_for_the_repeat(server: Serve) -> None:
     before = server.calls("process_data")
     connection = server.connect()

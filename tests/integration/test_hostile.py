@@ -35,6 +35,7 @@ def test_every_command_shows_what_an_honest_hub_says(hub: LyingHub, is_terminal:
         assert asked(hub, *arguments, is_terminal=is_terminal)
 
 
+@pytest.mark.slow
 def test_no_field_of_a_wrong_kind_ends_a_command(hub: LyingHub) -> None:
     for what, outcome, wrong in lied_to(hub, 100):
         assert not wrong, (what, outcome)

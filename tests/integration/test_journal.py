@@ -84,6 +84,7 @@ async def kill(hub: Command) -> None:
     await hub.wait()
 
 
+@pytest.mark.slow
 async def test_a_hub_that_is_killed_at_any_step_loses_and_doubles_nothing(tmp_path: Path) -> None:
     path, port = tmp_path / "journal.sqlite3", free_port()
     async with journaled(path, port) as (hub, _):

@@ -211,6 +211,7 @@ async def test_what_is_clearly_no_key_is_not_taken_for_a_secret(key: str, said: 
         assert "Traceback" not in err
 
 
+@pytest.mark.slow
 async def test_a_hub_and_a_command_of_which_one_has_a_key() -> None:
     async with snyper("hub", "--listen", f"{HOST}:{free_port()}", "--json") as hub:
         address = await hub.listens()

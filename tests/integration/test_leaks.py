@@ -178,6 +178,7 @@ async def test_nothing_is_left_on_cpython(tmp_path: Path) -> None:
         assert (await console.ask("stand_up", "good"))["status"] == "standing"
 
 
+@pytest.mark.slow
 @linux_only
 @needs_micropython
 async def test_nothing_is_left_on_a_hub_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

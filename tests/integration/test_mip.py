@@ -47,6 +47,7 @@ async def test_each_package_installs_what_it_lists(tmp_path: Path, folder: str) 
         }
 
 
+@pytest.mark.slow
 async def test_a_target_that_was_installed_so_registers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ async def dancing_target(directory: Path, hub: HubUnderTest) -> AsyncIterator[No
         board.kill()
 
 
+@pytest.mark.slow
 @needs_micropython
 @each_engine
 async def test_a_command_is_its_handler(engine: str, tmp_path: Path) -> None:

@@ -288,6 +288,7 @@ def test_the_command_says_what_it_waits_for(tmp_path: Path) -> None:
     assert gateway.end() == 0
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_signal(tmp_path: Path) -> None:
     gateway = Arrays(tmp_path, "--demo-signal")
     try:
@@ -314,6 +315,7 @@ def test_where_there_is_no_signal_the_command_says_so(gateway: Arrays) -> None:
     assert "no signal: start it with --stream" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="opens a terminal")
 def test_a_bar_shows_how_far_it_is(gateway: Arrays, tmp_path: Path) -> None:
     path = tmp_path / "large.npy"

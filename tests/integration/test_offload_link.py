@@ -204,6 +204,7 @@ async def test_from_a_shell(linked: Linked, tmp_path: Path) -> None:
     assert (status, out.split()) == (0, ["[1,", "2]"]), err
 
 
+@pytest.mark.slow
 def test_files_from_a_shell(linked: Linked, tmp_path: Path) -> None:
     def call(*words: str) -> tuple[int, str, str]:
         done = subprocess.run(

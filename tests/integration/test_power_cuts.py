@@ -228,6 +228,7 @@ def test_onto_another_version(tmp_path: Path) -> None:
     Cuts(tmp_path, flash_of(tmp_path, one()), one(), two()).cut_at_each(95)
 
 
+@pytest.mark.slow
 def test_of_the_configuration_alone(tmp_path: Path) -> None:
     other = State(one().firmware, BoardSpec(role="target", target_id="elsewhere"))
     Cuts(tmp_path, flash_of(tmp_path, one()), one(), other).cut_at_each(65)
