@@ -1,11 +1,14 @@
 """Commands of `snyper` that another one starts: `play` and `demo` do."""
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from snyper.cli import processes
-from tests.integration.harness import HOST, linux_only
+from tests.integration.harness import HOST, is_alive, linux_only, until
 
 pytestmark = linux_only
 
@@ -27,3 +30,22 @@ async def test_one_that_is_not_ready_is_named(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(OSError, match=r"`snyper hub` was not ready within 0\.001 s; it said last: nothing"):
         async with processes.running(*HUB):
             pass
+
+
+async def test_one_that_hangs_is_killed_also_where_its_end_is_cut_short() -> None:
+    """As by another Ctrl-C."""
+    pids: list[int] = []
+
+    async def hold() -> None:
+        async with processes.running(*HUB) as hub:
+            pids.append(hub.pid)
+            await asyncio.Event().wait()
+
+    holding = asyncio.create_task(hold())
+    await until(lambda: pids, "it should run")
+    os.kill(pids[0], signal.SIGSTOP)
+    for _ in range(2):
+        holding.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(holding, return_exceptions=True)
+    await until(lambda: not is_alive(pids[0]), "it should be killed")
