@@ -96,13 +96,18 @@ def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def has_open(pid: int, path: str) -> bool:
-    """Tell whether a process has opened that file."""
+def open_files(pid: int) -> list[str]:
+    """Return what a process has open: paths, and names such as socket:[1234]."""
+    found = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # it is closed meanwhile
-            if str(descriptor.readlink()) == path:
-                return True
-    return False
+            found.append(str(descriptor.readlink()))
+    return found
+
+
+def has_open(pid: int, path: str) -> bool:
+    """Tell whether a process has opened that file."""
+    return path in open_files(pid)
 
 
 def resident_kb(pid: int) -> int:

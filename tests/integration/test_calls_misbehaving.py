@@ -19,7 +19,7 @@ from snyper.services.client import Client
 from snyper.services.context import deadline
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, RemoteError, StreamLost
 from tests.integration.calls_harness import HOST, served
-from tests.integration.harness import linux_only, wait_until
+from tests.integration.harness import linux_only, open_files, wait_until
 from tools.loopback import free_port
 
 
@@ -226,7 +226,7 @@ def test_a_server_whose_sockets_it_has_closed_ends() -> None:
 
 def sockets_of(pid: int) -> list[str]:
     """Return the sockets that a process has open."""
-    return [name for one in Path(f"/proc/{pid}/fd").iterdir() if "socket" in (name := str(one.readlink()))]
+    return [name for name in open_files(pid) if "socket" in name]
 
 
 def is_running(pid: int) -> bool:
