@@ -18,7 +18,6 @@ from snyper.cli import scoreboard
 from snyper.cli.screens import (
     SMALL_COLUMNS,
     SMALL_ROWS,
-    duration,
     event_line,
     fitted,
     milliseconds,
@@ -35,7 +34,7 @@ from snyper.client import (
     TargetInfo,
     events,
 )
-from snyper.client.labels import natural, plural
+from snyper.client.labels import duration, natural, plural
 from snyper.client.range_model import RangeModel, TargetModel
 from snyper.shared.socket_protocol import ProtocolError
 from snyper.system.text import one_line
@@ -179,7 +178,7 @@ class RangeScreen:
         ]
         failing = False
         if self._status is not None:
-            words.append(Text(f"hub up {duration(self._status.uptime_ms)}"))
+            words.append(Text(f"hub up {duration(self._status.uptime_ms / 1000)}"))
             failing = self._status.journal == "failing"
         title = _TITLE_GAP.join(words)
         for fewer in (words[:2], words[1:2]):
@@ -234,7 +233,7 @@ class RangeScreen:
         if not target.connected:
             return ""
         if name == "uptime":
-            return "" if target.uptime_ms is None else duration(target.uptime_ms)
+            return "" if target.uptime_ms is None else duration(target.uptime_ms / 1000)
         if name == "clock":
             return "" if target.uncertainty_us is None else f"±{milliseconds(target.uncertainty_us)}"
         return milliseconds(target.round_trip_us)
@@ -254,7 +253,7 @@ class _Seen(NamedTuple):
 def _last_hit(target: TargetModel) -> str:
     if target.last_hit_s is None:
         return ""
-    ago = f"{duration(round((time.monotonic() - target.last_hit_s) * 1000))} ago"
+    ago = f"{duration(time.monotonic() - target.last_hit_s)} ago"
     return ago if target.last_hit_ms is None else f"{target.last_hit_ms} ms, {ago}"
 
 

@@ -18,7 +18,7 @@ from snyper.client import (
     TargetResult,
     events,
 )
-from snyper.client.labels import AWAY, natural, rest_text, result_word, safety_detail, state_word
+from snyper.client.labels import AWAY, duration, natural, rest_text, result_word, safety_detail, state_word
 from snyper.streams.info import StreamInfo
 from snyper.system.text import json_text, one_line
 
@@ -215,16 +215,7 @@ def state_text(target: TargetInfo, is_short: bool = False) -> Text:
 
 def away_text(for_ms: int | None) -> Text:
     """Say in red that a peer is away, and for how long where that is wanted."""
-    return Text(AWAY if for_ms is None else f"away for {duration(for_ms)}", "bold red")
-
-
-def duration(milliseconds: int) -> str:
-    """Format a duration in the one or two units that matter: 7 s, 3 min, 5 h 12 min."""
-    minutes, seconds = divmod(milliseconds // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
+    return Text(AWAY if for_ms is None else f"away for {duration(for_ms / 1000)}", "bold red")
 
 
 def milliseconds(microseconds: int | None) -> str:

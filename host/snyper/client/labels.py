@@ -67,6 +67,18 @@ def role_of(word: str) -> str:
     return next((role for role, said in ROLE_WORDS.items() if word in (role, said)), "")
 
 
+def duration(seconds: float) -> str:
+    """Format a duration in the one or two units that matter: 7 s, 3 min, 5 h 12 min, 2 d 3 h."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{rest} s"
+
+
 def plural(count: int, word: str) -> str:
     """Format a count with its noun: 1 target, 2 targets."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

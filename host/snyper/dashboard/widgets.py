@@ -9,7 +9,7 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from snyper.client import Event, HubClient, TargetError, TargetResult
-from snyper.client.labels import plural as plural, state_word
+from snyper.client.labels import duration as duration, plural as plural, state_word
 from snyper.dashboard import drawings
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Target
@@ -249,18 +249,6 @@ def shown_state(target: Target, online: bool) -> str:
 
 def clock_time(at_s: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at_s))
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in the one or two units that matter: 7 s, 3 min, 5 h 12 min, 2 d 3 h."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{rest} s"
 
 
 def milliseconds(microseconds: int | None, unknown: str = "–") -> str:
