@@ -3,17 +3,21 @@
 import base64
 import io
 import json
+import socket
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from snyper.cameras.grants import WATCH
+from snyper.gateway.camera_keys import CameraKeys
 from snyper.system.files import write_private
 from tests.integration.camera_bodies import png
 from tests.integration.cameras_harness import (
@@ -26,7 +30,7 @@ from tests.integration.cameras_harness import (
     with_database,
     without,
 )
-from tests.integration.harness import DEADLINE_S, wait_until
+from tests.integration.harness import DEADLINE_S, HOST, wait_until
 
 MASTER = "the key that may do all"
 WHO_HELPS = "ask who runs the gateway, whose keys.toml says what each key may do"
@@ -297,6 +301,62 @@ def until_status(keyed: Keyed, key: str, statuses: set[int]) -> None:
 def cameras_found(keyed: Keyed) -> set[str]:
     """Return the cameras of the records that a key finds, which may search in a group."""
     return {one["camera_id"] for one in keyed.get("anna", "/api/records")["records"]}
+
+
+def test_what_a_key_began_before_it_was_revoked(keyed: Keyed) -> None:
+    folder = str(keyed.gateway.folder)
+    made = snyper("add-key", folder, "held", "--may", "send=yard")
+    keyed.keys["held"] = made.stdout.strip()
+    body = json.dumps({**DETECTION, "camera_id": "gate/1"}).encode()
+    head = f"POST /api/detection HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {keyed.keys['held']}\r\n"
+    try:
+        until_status(keyed, "held", {403})
+        with socket.create_connection((HOST, keyed.gateway.port), DEADLINE_S) as connection:
+            connection.sendall(
+                head.encode() + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body)
+            )
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 100 ")  # its key is judged
+            assert snyper("revoke-key", folder, "held").returncode == 0
+            until_status(keyed, "held", {401, 429})
+            connection.sendall(body)
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 403 ")
+    finally:
+        del keyed.keys["held"]
+
+
+def test_a_key_in_the_place_of_another(keyed: Keyed) -> None:
+    file = keyed.gateway.folder / "keys.toml"
+    before = file.read_text()
+    viewer, another = (sha256(key.encode()).hexdigest() for key in (keyed.keys["viewer"], "another"))
+    assert viewer in before
+    with opened(keyed.gateway) as web_socket:
+        web_socket.send("40" + json.dumps({"token": keyed.keys["viewer"]}))
+        assert web_socket.recv().startswith("40")
+        write_private(file, before.replace(viewer, another).encode())
+        try:
+            assert set(web_socket) <= {"2"}  # pings, until it is closed
+        finally:
+            write_private(file, before.encode())
+            until_status(keyed, "viewer", {200})
+
+
+async def test_a_file_that_is_written_in_place_revokes_nothing_meanwhile(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    digests = [sha256(name).digest() for name in (b"a", b"b")]
+    tables = [f"[{name}]\nsha256 = '{digest.hex()}'\n" for name, digest in zip("ab", digests, strict=True)]
+    file.write_text(tables[0])
+    keys = CameraKeys(file)
+    for written in ("", tables[1], "".join(tables)):  # as it is emptied, and then filled
+        file.write_text(written)
+        assert await keys.refresh() == ()
+        assert [keys.name_of(one) for one in digests] == ["a", ""]
+    assert not await keys.refresh()
+    assert [keys.name_of(one) for one in digests] == ["a", "b"]
+    file.unlink()
+    assert await keys.refresh() == ()
+    assert await keys.refresh() == {"a", "b"}
+    assert [keys.name_of(one) for one in digests] == ["", ""]
+    assert not keys.may("a", WATCH, "lane")  # whoever is here with it still
 
 
 def test_a_group_that_changes(keyed: Keyed) -> None:

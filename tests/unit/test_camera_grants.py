@@ -43,6 +43,7 @@ def test_what_is_written_is_read() -> None:
         ("[a]\nwatch = ['" + "x" * 200 + "']", "no id"),
         ("[a]\nsha256 = 'ABC'", "sha256 of a is 64 digits"),
         ("[a]\nsha256 = 7", "sha256 of a is 64 digits"),
+        (f"[key]\nsha256 = '{0:064x}'", "key is what the key in SNYPER_SERVICE_KEY is called"),
         ("groups = 1", "groups is no table"),
         ("[groups]\na = 'lane'", "a of groups is a list"),
         ("[groups]\na = ['@b']\nb = ['lane']", "names another"),

@@ -24,6 +24,7 @@ FILE = "keys.toml"
 MAX_KEYS = 1_000
 _MAX_CAMERAS = 10_000  # that one scope of a key names
 GROUPS = "groups"  # the table that is no key
+OWN = "key"  # the name of the key in SNYPER_SERVICE_KEY, which may do all
 GROUP = "@"  # before the name of one
 _DIGEST = "sha256"
 _HEX_CHARS = 64
@@ -200,6 +201,10 @@ def _grant(name: str, table: object) -> Grant:
     if not isinstance(digest, str) or (digest and not _is_digest(digest)):
         raise ValueError(
             f"{_DIGEST} of {name} is {_HEX_CHARS} digits, as `snyper cameras add-key` makes them"
+        )
+    if digest and name == OWN:
+        raise ValueError(
+            f"{name} is what the key in SNYPER_SERVICE_KEY is called: give [{name}] another name"
         )
     scopes = {scope: _cameras(name, scope, table[scope]) for scope in SCOPES if scope in table}
     return Grant(scopes, digest)

@@ -16,6 +16,7 @@ from snyper.cameras.grants import (
     EVERY,
     FILE,
     GROUPS,
+    OWN,
     SCOPES,
     Grant,
     KeysFile,
@@ -33,7 +34,7 @@ from snyper.system.streams import print_json
 from snyper.system.text import one_line
 
 _LOCK = "keys.lock"
-_TAKEN = ("key", GROUPS)  # what the key in SNYPER_SERVICE_KEY is called in the log; a table of the file
+_TAKEN = (OWN, GROUPS)
 _SECRET_BYTES = 32
 
 Folder = Annotated[

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from snyper.cameras.grants import SEND, Grant, Grants, read_keys
+from snyper.system.text import one_line
 
-_POLL_S = 0.5  # between two looks at the file
+_POLL_S = 0.25  # between two looks at the file, two of which see a change before it is taken
 _log = logging.getLogger("snyper")
 
 
@@ -20,48 +21,69 @@ class CameraKeys(Grants):
         super().__init__({})
         self._file = file
         self._given = given or {}
-        self._stamp: object = None
         self._names: dict[str, str] = {}
-        self._load()
+        self._revoked: set[str] = set()
+        self._stamp = self._seen = self._stamp_now()
+        self._take(self._read(self._stamp))
         self.has_keys = bool(self._names)  # at the start: what is open then stays so
 
     def name_of(self, digest: bytes) -> str:
         """Return the name of the key with this SHA-256, "" for none."""
         return self._names.get(digest.hex(), "")
 
-    def is_known(self, name: str) -> bool:
-        """Tell whether there is a key of that name in the file."""
-        return name in self._names.values()
-
-    async def watch(self, on_change: Callable[[], object]) -> None:
-        """Look for changes of the file, until cancelled. One that cannot be read changes nothing."""
+    async def watch(self, on_revoked: Callable[[Collection[str]], object]) -> None:
+        """Look for changes of the file, until cancelled; `on_revoked` is told the names of those keys that
+        are no more, or others now. A file that cannot be read changes nothing.
+        """
         while True:
             await asyncio.sleep(_POLL_S)
             try:
-                if await asyncio.to_thread(self._load):
-                    on_change()
+                revoked = await self.refresh()
             except (OSError, ValueError) as error:
                 _log.error("the keys are as they were: %s", error)
+                continue
+            if revoked:
+                _log.warning("no longer among the keys: %s", one_line(", ".join(sorted(revoked))))
+                on_revoked(revoked)
 
-    def _load(self) -> bool:
-        """Read the file where it is another than before, and tell whether it was."""
+    async def refresh(self) -> Collection[str]:
+        """Look at the file, and take a change that was there at the last look too: who writes it in place has
+        it empty, or in part, for a moment. Return the names of the keys that are revoked by it. Raises
+        OSError, ValueError.
+        """
+        last, self._seen = self._seen, await asyncio.to_thread(self._stamp_now)
+        if last != self._seen or self._seen == self._stamp:
+            return ()
+        self._stamp = self._seen
+        return self._take(await asyncio.to_thread(self._read, self._stamp))
+
+    def _stamp_now(self) -> object:
+        """Return what is another where the file is."""
         try:
             found = self._file.stat()
-            stamp: object = (found.st_mtime_ns, found.st_size, found.st_ino)
         except (FileNotFoundError, NotADirectoryError):
-            stamp = "none"
-        if stamp == self._stamp:
-            return False
-        content = b"" if stamp == "none" else self._file.read_bytes()  # where that fails it is tried again
-        self._stamp = stamp
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def _read(self, stamp: object) -> dict[str, Grant]:
+        """Return the grants by name. Raises OSError, ValueError."""
+        content = b"" if stamp is None else self._file.read_bytes()
         try:
             grants = read_keys(content.decode("utf-8")).resolved()
         except ValueError as error:  # UnicodeDecodeError is one
             raise ValueError(f"{self._file}: {error}") from None
-        names = {grant.digest: name for name, grant in grants.items() if grant.digest}
         for name, cameras in self._given.items():
             grant = grants.get(name, Grant())
             scopes = {**grant.scopes, SEND: (*grant.scopes.get(SEND, ()), *cameras)}
             grants[name] = Grant(scopes, grant.digest)
-        self.grants, self._names = grants, names
-        return True
+        return grants
+
+    def _take(self, grants: dict[str, Grant]) -> set[str]:
+        """Judge by these grants from now on; return the names of those keys that are revoked by that."""
+        names = {grant.digest: name for name, grant in grants.items() if grant.digest}
+        revoked = {name for digest, name in self._names.items() if names.get(digest) != name}
+        self._revoked |= revoked
+        # Who came with a revoked key may be here still, and a name without a grant may do all.
+        self.grants = {**{name: Grant() for name in self._revoked}, **grants}
+        self._names = names
+        return revoked

@@ -71,11 +71,7 @@ async def serving_cameras(
             partial(_ready, cameras),
         )
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
-
-        def is_revoked(key: str) -> bool:
-            return bool(key) and not keys.is_known(key) and not gateway.guard.has_key(key)
-
-        tasks.append(asyncio.create_task(keys.watch(lambda: server.cut(is_revoked))))
+        tasks.append(asyncio.create_task(keys.watch(server.cut)))
         rules = None
         if ruled is not None:
             rules = CameraRules(ruled[0], cameras, ruled[1])

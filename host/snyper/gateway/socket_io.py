@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from http import HTTPStatus
@@ -149,9 +149,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """Return the names of the keys of those who are connected, "" for none."""
         return set(self._principals.values())
 
-    def cut(self, is_gone: Callable[[str], bool]) -> None:
-        """End the sessions of those of whose key's name `is_gone` says so."""
-        for sid in [sid for sid, principal in self._principals.items() if is_gone(principal)]:
+    def cut(self, keys: Collection[str]) -> None:
+        """End the sessions of those who came with a key of one of these names."""
+        for sid in [sid for sid, principal in self._principals.items() if principal in keys]:
             eio_sid = self.manager.eio_sid_from_sid(sid, "/")
             if eio_sid is not None:
                 self._start(self._cut_off(eio_sid))

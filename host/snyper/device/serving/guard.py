@@ -61,10 +61,6 @@ class Guard:
         """
         self._is_confined, self._is_for_confined = is_confined, is_for_them
 
-    def has_key(self, name: str) -> bool:
-        """Tell whether there is a key of that name from the beginning."""
-        return name in self._keys
-
     def is_confined(self, principal: str) -> bool:
         """Tell whether the key of that name reaches some paths alone."""
         return self._is_confined(principal)
