@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from snyper.cameras.grants import SEND, Grant, Grants, read_keys
+from snyper.system.still_file import POLL_S, StillFile
 from snyper.system.text import one_line
 
-_POLL_S = 0.25  # between two looks at the file, two of which see a change before it is taken
 _log = logging.getLogger("snyper")
 
 
@@ -23,8 +24,9 @@ class CameraKeys(Grants):
         self._given = given or {}
         self._names: dict[str, str] = {}
         self._revoked: set[str] = set()
-        self._stamp = self._seen = self._stamp_now()
-        self._take(self._read(self._stamp))
+        self._still = StillFile(file)
+        self._still.has_changed()
+        self._take(self._read())
         self.has_keys = bool(self._names)  # at the start: what is open then stays so
 
     def name_of(self, digest: bytes) -> str:
@@ -35,39 +37,34 @@ class CameraKeys(Grants):
         """Look for changes of the file, until cancelled; `on_revoked` is told the names of those keys that
         are no more, or others now. A file that cannot be read changes nothing.
         """
+        said = ""
         while True:
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(POLL_S)
             try:
                 revoked = await self.refresh()
             except (OSError, ValueError) as error:
-                _log.error("the keys are as they were: %s", error)
+                if str(error) != said:
+                    _log.error("the keys are as they were: %s", error)
+                said = str(error)
                 continue
             if revoked:
                 _log.warning("no longer among the keys: %s", one_line(", ".join(sorted(revoked))))
                 on_revoked(revoked)
 
     async def refresh(self) -> Collection[str]:
-        """Look at the file, and take a change that was there at the last look too: who writes it in place has
-        it empty, or in part, for a moment. Return the names of the keys that are revoked by it. Raises
-        OSError, ValueError.
+        """Look at the file, and take a change once it is still; return the names of the keys that are revoked
+        by it. Raises OSError, after which it is tried again; ValueError.
         """
-        last, self._seen = self._seen, await asyncio.to_thread(self._stamp_now)
-        if last != self._seen or self._seen == self._stamp:
+        if not await asyncio.to_thread(self._still.has_changed):
             return ()
-        self._stamp = self._seen
-        return self._take(await asyncio.to_thread(self._read, self._stamp))
+        return self._take(await asyncio.to_thread(self._read))
 
-    def _stamp_now(self) -> object:
-        """Return what is another where the file is."""
-        try:
-            found = self._file.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def _read(self, stamp: object) -> dict[str, Grant]:
+    def _read(self) -> dict[str, Grant]:
         """Return the grants by name. Raises OSError, ValueError."""
-        content = b"" if stamp is None else self._file.read_bytes()
+        content = b""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            content = self._file.read_bytes()
+        self._still.take()
         try:
             grants = read_keys(content.decode("utf-8")).resolved()
         except ValueError as error:  # UnicodeDecodeError is one

@@ -1,9 +1,7 @@
 """The access to a hub on a computer: where it listens, its keys, and who is cut when one goes."""
 
 import asyncio
-import stat
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +16,7 @@ from snyper.shared.handshake_server import Registration
 from snyper.shared.link import Link
 from snyper.shared.log import log
 from snyper.shared.socket_protocol import PORT, ErrorCode, ProtocolError, SocketMessage
-
-POLL_S = 0.5  # between two looks at the file of keys
+from snyper.system.still_file import POLL_S, StillFile
 
 
 def decided(options: Options) -> tuple[Options, Keys]:
@@ -82,15 +79,19 @@ class KeyedHub(Hub):
         """Take the keys as they are in the file `path` whenever it changes, until cancelled. What cannot be
         read changes nothing, is logged, and is tried again.
         """
-        seen: tuple[int, ...] | None = None  # nobody knows what was there when the keys were read
-        taken: tuple[int, ...] | None = None
+        file, failed = StillFile(path), object()
+        was_there = False  # else it may be a pipe
         while True:
-            now = await asyncio.to_thread(_stamp, path)
-            if now is None and seen is not None:
-                log("hub", f"{path} is gone: its keys hold until this hub is started again")
-            elif now not in (None, taken) and await self._take(read, is_again=now == seen):
-                taken = now
-            seen = now
+            if await asyncio.to_thread(file.has_changed):
+                if file.stamp is None:
+                    if was_there:
+                        log("hub", f"{path} is gone: its keys hold until this hub is started again")
+                    file.take()
+                elif await self._take(read, is_again=file.stamp == failed):
+                    file.take()
+                else:
+                    failed = file.stamp
+                was_there = file.stamp is not None
             await asyncio.sleep(POLL_S)
 
     async def _take(self, read: Callable[[], Keys], is_again: bool) -> bool:
@@ -109,12 +110,3 @@ class KeyedHub(Hub):
                 log("hub", "it listens for this computer alone, as before: start it again to let boards in")
             self.change_keys("\n".join(lines))
         return True
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Return what is another once the file has changed; None where there is none that can be read twice."""
-    with suppress(OSError):
-        found = path.stat()
-        if stat.S_ISREG(found.st_mode):
-            return found.st_mtime_ns, found.st_ino, found.st_size
-    return None
