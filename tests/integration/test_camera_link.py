@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from snyper.cameras.camera import MAX_BATCH, Camera, Delivery
+from snyper.cameras.feed import Feed
 from snyper.cameras.grants import Grant, Grants
 from snyper.cameras.intake import health_of
 from snyper.cameras.records import Accepted, CameraSettings, Detection, RecordQuery
-from snyper.cameras.service import Cameras, Feed, opened
+from snyper.cameras.service import Cameras, opened
 from snyper.cameras.silence import Expectation
 from snyper.client import key_store
 from snyper.client.key_store import new_key

@@ -18,7 +18,8 @@ import pytest
 from snyper.cameras.intake import detection_of
 from snyper.cameras.pictures import PictureFolder
 from snyper.cameras.records import Detection, Overloaded, Record, RecordQuery
-from snyper.cameras.service import Cameras, Limits, opened
+from snyper.cameras.service import Cameras, opened
+from snyper.cameras.writer import Limits
 from snyper.shared.runtime import end_task
 from tests.integration.camera_bodies import NAMES, jpeg
 from tests.integration.camera_writer import body

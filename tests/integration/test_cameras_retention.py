@@ -185,7 +185,9 @@ async def test_a_sweep_lets_others_write(cameras: Cameras) -> None:
     await sweep
     assert during > 1
     assert await kept(cameras) == []
-    assert not await cameras._work(lambda: cameras._store._database.vacuum(1))  # nothing is left to give back
+    assert not await cameras._writer.do(
+        lambda: cameras._store._database.vacuum(1)
+    )  # nothing is left to give back
 
 
 @pytest.mark.slow
@@ -209,7 +211,7 @@ async def test_what_stays_does_not_make_a_sweep_greedy(cameras: Cameras) -> None
     sweep = cameras._store.new_sweep(retention)
     left = [1_700, 200]
     removed: list[list[int]] = [[], []]
-    while not await cameras._work(sweep.step):
+    while not await cameras._writer.do(sweep.step):
         now = [await cameras.count(RecordQuery()), len(list(cameras._store.pictures.folder.rglob("*.jpg")))]
         for kind in (0, 1):
             if now[kind] < left[kind]:

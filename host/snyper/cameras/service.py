@@ -4,13 +4,11 @@ import asyncio
 import contextlib
 import logging
 import math
-import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
@@ -22,6 +20,7 @@ from snyper.cameras.batch import Incoming, Item
 from snyper.cameras.check import CheckResult
 from snyper.cameras.database import Database, explained, said_of
 from snyper.cameras.export import Export
+from snyper.cameras.feed import Feed
 from snyper.cameras.grants import is_among
 from snyper.cameras.log import DELETE, Entry, Log
 from snyper.cameras.presence import ONLINE, Change, Presence
@@ -48,6 +47,7 @@ from snyper.cameras.store import Store
 from snyper.cameras.thumbnails import Thumbnails
 from snyper.cameras.times import iso, seconds_of, zone_named
 from snyper.cameras.visits import GAP_S, VisitPage, page_of, parse_cursor, slim
+from snyper.cameras.writer import Limits, Writer
 from snyper.cameras.zones import Zones
 from snyper.system.files import PRIVATE_FOLDER, shown
 from snyper.system.text import one_line
@@ -56,9 +56,6 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _SWEEP_EVERY_S = 300.0
 _REMOVED_AT_ONCE = 100  # cameras
-_GATHER_S = 0.05  # 1,000 cameras report 100 times a second: five for a commit
-_GATHER_PICTURES_S = 0.006  # in which a fast disk takes the pictures of a few others
-_MAX_GATHERED = 100
 _READERS = 4
 _UNSET = CameraSettings()
 _PAGE_OF_VISITS = 100  # records that are read at once, each of which may have 256 kB
@@ -67,73 +64,9 @@ _MAX_PLATES_OF_VISITS = 10_000  # in them
 _CHECK_S = 0.5  # between two checks of who is silent
 _PROBE_S = 5.0  # between two looks at whether the database answers
 _ANSWER_S = 2.0  # for it to do so
-_MAX_EVENTS = 1_000  # that wait for one listener
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of what waits to be written: who finds no room within `hold_s` is refused. With less than
-    `keep_free_bytes` of the disk free no pictures are taken.
-    """
-
-    max_waiting: int = 2_000
-    max_waiting_bytes: int = 64_000_000
-    hold_s: float = 5.0
-    keep_free_bytes: int = 64_000_000
-
 
 # What judges a detection: returns it as it is to be kept, and what is to be called once it is.
 Judge = Callable[[Detection], tuple[Detection, Callable[[Accepted], None]]]
-
-
-class Feed:
-    """The events from now on, for one listener: `async for event in feed`. Who is slow loses the oldest: then
-    the next event is of kind `lost`, with their `count`.
-    """
-
-    def __init__(self, on_close: Callable[["Feed"], None]) -> None:
-        self._events: deque[Event] = deque()
-        self._arrival = asyncio.Event()
-        self._lost = 0
-        self._is_closed = False
-        self._on_close = on_close
-
-    def put(self, event: Event) -> None:
-        """Hand an event to the listener."""
-        if len(self._events) >= _MAX_EVENTS:
-            self._events.popleft()
-            self._lost += 1
-        self._events.append(event)
-        self._arrival.set()
-
-    def close(self) -> None:
-        """Hear of nothing more: the iteration ends."""
-        self._is_closed = True
-        self._arrival.set()
-        self._on_close(self)
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        while not self._is_closed:
-            if self._lost:
-                count, self._lost = self._lost, 0
-                return Event("lost", {"count": count})
-            if self._events:
-                return self._events.popleft()
-            self._arrival.clear()
-            await self._arrival.wait()
-        raise StopAsyncIteration
-
-
-@dataclass
-class _Waiting:
-    """A thing that is to be written, and who waits for it. Ready: its pictures are on the disk."""
-
-    incoming: Incoming
-    future: asyncio.Future[Accepted]
-    is_ready: bool
 
 
 class Cameras:
@@ -152,20 +85,11 @@ class Cameras:
         settings: dict[str, CameraSettings],
         expectations: Mapping[str, Expectation],
     ) -> None:
-        self._store, self._queries, self._limits, self._zones = store, queries, limits, zones
+        self._store, self._queries, self._zones = store, queries, zones
         self._settings = settings
         self.judge: Judge | None = None  # sees each detection before it is written
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Waiting] = []
-        self._unready = 0  # of what waits
-        self._jobs: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
-        self._bytes = self._count = 0
-        self._change = threading.Condition()
-        self._gathers_since_s, self._wakes_s = -math.inf, math.inf  # of the writer's thread
-        self._door = asyncio.Lock()
-        self._at_door = 0  # how many wait there, whom nobody overtakes
-        self._room = asyncio.Event()
-        self._is_closing = False
+        self._writer = Writer(store, limits, self._heed)
         self._feeds: set[Feed] = set()
         self.log = Log(store.log, self._change_rows, self._read)
         self._thumbnails = Thumbnails(store.pictures)
@@ -179,25 +103,23 @@ class Cameras:
         self._checks = [
             self._loop.create_task(check) for check in (self._check_silence(), self._check_database())
         ]
-        self._thread = threading.Thread(target=self._write_all, name="camera writer", daemon=True)
-        self._thread.start()
 
     async def register(self, registration: Registration, principal: str = "") -> Accepted:
         """Take a registration. Raises Overloaded."""
-        return await self._take(registration, principal, True)
+        return await self._writer.take(registration, principal, True)
 
     async def detect(self, detection: Detection, principal: str = "", is_live: bool = True) -> Accepted:
         """Take a detection, of unknown cameras too. Raises Overloaded."""
         if self.judge is None:
-            return await self._take(detection, principal, is_live)
+            return await self._writer.take(detection, principal, is_live)
         judged, on_kept = self.judge(detection)
-        accepted = await self._take(judged, principal, is_live)
+        accepted = await self._writer.take(judged, principal, is_live)
         on_kept(accepted)
         return accepted
 
     async def health(self, health: Health, principal: str = "", is_live: bool = True) -> Accepted:
         """Take a health check. Raises Overloaded."""
-        return await self._take(health, principal, is_live)
+        return await self._writer.take(health, principal, is_live)
 
     def connect(
         self, connection: Hashable, camera_id: str, checkpoint_id: str, silence_s: float = math.inf
@@ -376,11 +298,8 @@ class Cameras:
             feed.close()
         with contextlib.suppress(Overloaded):
             await self.log.flush()
-        with self._change:
-            self._is_closing = True
-            self._change.notify()
+        await self._writer.close()
         await self._thumbnails.close()
-        await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._readers.shutdown)
         self._prober.shutdown(wait=False)
 
@@ -422,45 +341,6 @@ class Cameras:
         except SQLAlchemyError as error:
             _log.warning("the database cannot be read (%s)", type(error).__name__)
             raise Overloaded("what is kept cannot be read now: ask again") from error
-
-    async def _take(self, item: Item, principal: str, is_live: bool) -> Accepted:
-        incoming = Incoming(item, time.time(), principal, is_live)
-        size = _size(item)
-        if self._at_door or not self._has_room(size):
-            await self._wait_for_room(size)
-        if self._is_closing:
-            raise Overloaded("the server is ending: send it again")
-        future: asyncio.Future[Accepted] = self._loop.create_future()
-        self._bytes += size
-        self._count += 1
-        waiting = _Waiting(incoming, future, is_ready=not size)
-        with self._change:
-            self._waiting.append(waiting)
-            if waiting.is_ready:
-                self._wake_in_time()
-            else:
-                self._unready += 1
-        if not waiting.is_ready:
-            self._store.prepare(incoming, lambda: self._become_ready(waiting))
-        return await future
-
-    async def _wait_for_room(self, size: int) -> None:
-        """Wait until so much more may wait. Raises Overloaded."""
-        self._at_door += 1
-        try:
-            async with asyncio.timeout(self._limits.hold_s), self._door:  # which lets in by turns
-                while not self._has_room(size):
-                    self._room.clear()
-                    await self._room.wait()
-        except TimeoutError:
-            raise Overloaded("too much is being written: send it again") from None
-        finally:
-            self._at_door -= 1
-
-    def _has_room(self, size: int) -> bool:
-        limits = self._limits
-        has_bytes = not self._bytes or self._bytes + size <= limits.max_waiting_bytes
-        return has_bytes and self._count < limits.max_waiting
 
     # --- what is removed, in the writer's thread
 
@@ -524,14 +404,14 @@ class Cameras:
         done. Raises OSError where most pictures would go, unless it `forces` that.
         """
         check = self._store.new_check(repairs, forces, reads)
-        while not await self._work(check.step):
+        while not await self._writer.do(check.step):
             on_step(check.hours_done, check.hours)
         return check.result
 
     async def sweep(self, retention: Retention) -> None:
         """Remove what is older than it may be, or takes too much room."""
-        sweep = await self._work(lambda: self._store.new_sweep(retention))
-        while not await self._work(sweep.step):
+        sweep = await self._writer.do(lambda: self._store.new_sweep(retention))
+        while not await self._writer.do(sweep.step):
             pass
 
     @property
@@ -551,104 +431,21 @@ class Cameras:
     async def _change_rows(self, job: Callable[[], T]) -> T:
         """Do something in the writer's thread for somebody who hears what comes of it. Raises Overloaded."""
         try:
-            return await self._work(job)
+            return await self._writer.do(job)
         except SQLAlchemyError as error:
             _log.warning("the database cannot be written (%s)", type(error).__name__)
             raise Overloaded("it cannot be written now: ask again") from error
 
-    async def _work(self, job: Callable[[], T]) -> T:
-        """Do something in the writer's thread, after what waits."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        with self._change:
-            if self._is_closing:
-                raise Overloaded("the server is ending")
-            self._jobs.append((job, future))
-            self._change.notify()
-        return await future
-
-    # --- the writer's thread
-
-    def _write_all(self) -> None:
-        while True:
-            with self._change:
-                while not self._split()[0] and not self._jobs and not self._is_over():
-                    self._change.wait()
-                self._gather()
-                batch, self._waiting = self._split()
-                jobs, self._jobs = self._jobs, []
-            if not batch and not jobs:
-                return
-            if batch:
-                self._store.write([one.incoming for one in batch])
-                self._loop.call_soon_threadsafe(self._answer, batch)
-            for job, future in jobs:
-                self._loop.call_soon_threadsafe(_finish, future, *_outcome(job))
-
-    def _is_over(self) -> bool:
-        return self._is_closing and not self._waiting
-
-    def _become_ready(self, waiting: _Waiting) -> None:
-        """Have something written whose pictures are on the disk. In any thread."""
-        with self._change:
-            waiting.is_ready = True
-            self._unready -= 1
-            self._wake_in_time()
-
-    def _split(self) -> tuple[list[_Waiting], list[_Waiting]]:
-        """Return what may be written now, and what may not yet. Of a camera what is new keeps its order, and
-        so does what is old; otherwise nobody waits for the pictures of others.
-        """
-        taken: list[_Waiting] = []
-        left: list[_Waiting] = []
-        held: set[tuple[str, bool]] = set()
-        for one in self._waiting:
-            key = (one.incoming.item.camera_id, one.incoming.is_live)
-            if one.is_ready and key not in held:
-                taken.append(one)
-            else:
-                left.append(one)
-                held.add(key)
-        return taken, left
-
-    def _gather(self) -> None:
-        """Wait a little for more, since all that is committed together costs little more than one."""
-        self._gathers_since_s = time.monotonic()
-        while (until_s := self._gathers_since_s + self._patience_s()) > (now_s := time.monotonic()):
-            self._wakes_s = until_s
-            self._change.wait(until_s - now_s)
-        self._gathers_since_s, self._wakes_s = -math.inf, math.inf
-
-    def _wake_in_time(self) -> None:
-        """Wake the writer's thread where it would look too late at what is ready now. In any thread."""
-        if self._gathers_since_s + self._patience_s() < self._wakes_s:
-            self._change.notify()
-
-    def _patience_s(self) -> float:
-        """Return for how long what is ready may wait for more."""
-        if self._jobs or self._is_closing or len(self._waiting) - self._unready >= _MAX_GATHERED:
-            return 0.0
-        if all(isinstance(one.incoming.item, Health) for one in self._waiting):
-            return _GATHER_S
-        return _GATHER_PICTURES_S if self._unready else 0.0
-
-    def _answer(self, batch: Sequence[_Waiting]) -> None:
-        self._count -= len(batch)
-        self._bytes -= sum(_size(one.incoming.item) for one in batch)
-        self._room.set()
-        for one in batch:
-            incoming, future, outcome = one.incoming, one.future, one.incoming.outcome
-            if isinstance(outcome, Accepted):
-                self._hear(incoming.item)
-                if not outcome.is_known:
-                    self._tell(_event(incoming, outcome))
-                    for place, picture in incoming.pictures:
-                        self._thumbnails.add(picture.name)
-                        if place == 0:
-                            self._still.see(incoming.item.camera_id, picture.name.rpartition("/")[2])
-                if not future.done():
-                    future.set_result(outcome)
-            elif not future.done():
-                future.set_exception(outcome or Overloaded("it was not written: send it again"))
+    def _heed(self, incoming: Incoming, accepted: Accepted) -> None:
+        """Make what follows of something that was written."""
+        self._hear(incoming.item)
+        if accepted.is_known:
+            return
+        self._tell(_event(incoming, accepted))
+        for place, picture in incoming.pictures:
+            self._thumbnails.add(picture.name)
+            if place == 0:
+                self._still.see(incoming.item.camera_id, picture.name.rpartition("/")[2])
 
     def _hear(self, item: Item) -> None:
         now = self._loop.time(), time.time()
@@ -710,29 +507,6 @@ def _database(folder: Path, url: str | None) -> Database:
             raise
         why = f"no cameras can be kept in {shown(folder)} ({error.strerror}): name another folder"
         raise OSError(why) from error
-
-
-def _outcome(job: Callable[[], object]) -> tuple[object, Exception | None]:
-    try:
-        return job(), None
-    except Exception as error:
-        return None, error
-
-
-def _finish(future: asyncio.Future[object], result: object, error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
-
-
-def _size(item: Item) -> int:
-    """Return the bytes that wait with an item: its pictures."""
-    if not isinstance(item, Detection):
-        return 0
-    return sum(len(one) for one in (item.picture or b"", *item.cropped_plates))
 
 
 def _event(incoming: Incoming, answer: Accepted) -> Event:
