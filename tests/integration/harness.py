@@ -65,6 +65,27 @@ def _has_micropython() -> bool:
     return True
 
 
+class WallClock:
+    """A time of day that is set, for processes which begin with `variables`. `told` is a file for that."""
+
+    def __init__(self, told: Path) -> None:
+        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+        if library is None:
+            pytest.skip("there is no libfaketime here: apt install libfaketime")
+        self._told = told
+        self.set("+0")
+        self.variables = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(told),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, jump: str) -> None:
+        """Set it so far off from now on, such as `-7h`."""
+        self._told.write_text(jump)
+
+
 needs_micropython = pytest.mark.skipif(not _has_micropython(), reason="no MicroPython here")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 MICROPYTHON = pytest.param("micropython", marks=needs_micropython)

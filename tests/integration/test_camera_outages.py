@@ -18,7 +18,7 @@ import pytest
 
 from tests.integration.calls_harness import HubProcess
 from tests.integration.cameras_harness import CameraGateway
-from tests.integration.harness import ROOT, at_length, wait_until
+from tests.integration.harness import ROOT, WallClock, at_length, wait_until
 from tools.postgresql import Cluster
 
 TIMES = at_length(3, 1)  # that somebody is killed
@@ -187,24 +187,14 @@ def test_a_database_that_is_killed_in_mid_traffic(tmp_path: Path, postgresql: Cl
 @pytest.mark.slow
 def test_the_clock_of_a_camera_that_is_set(site: Site, tmp_path: Path) -> None:
     """By hours, ahead and back, while it runs: all comes once, soon, with the hub's instants."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    if library is None:
-        pytest.skip("there is no libfaketime here: apt install libfaketime")
-    told = tmp_path / "faketime"
-    told.write_text("+0")
-    variables = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(told),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    site.start_cameras("-n", "1", "--interval", "0.05", variables=variables)
+    clock = WallClock(tmp_path / "faketime")
+    site.start_cameras("-n", "1", "--interval", "0.05", variables=clock.variables)
     wait_until(
         lambda: any("captured_by_hub" in one for one in site.gateway.records("limit=1000")), "it has asked"
     )
     begun = len(site.cameras.told)
     for jump in ("+5h", "-7h", "+0"):
-        told.write_text(jump)
+        clock.set(jump)
         site.cameras.wait_for(len(site.cameras.told) + 15)
     assert site.end_cameras(signal.SIGINT) == 0
     site.start_cameras("-n", "1", "--count", "1")

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.integration.cameras_harness import (
     joined,
     opened,
 )
-from tests.integration.harness import wait_until
+from tests.integration.harness import DEADLINE_S, WallClock, wait_until
 
 
 def status(gateway: CameraGateway, camera_id: str = "camera_001") -> str:
@@ -71,6 +72,27 @@ def test_a_client_that_falls_silent(tmp_path: Path) -> None:
                 until_told(events, ["online", "offline"], name)
             assert time.monotonic() - began_s < 6
         polling.close()
+
+
+def test_a_clock_of_the_gateway_that_is_set(tmp_path: Path) -> None:
+    """How long ago a camera was seen is what it is, also after a restart."""
+
+    def tile() -> dict[str, Any]:
+        cameras: list[dict[str, Any]] = gateway.get("/api/cameras").json()["cameras"]
+        return cameras[0]
+
+    clock = WallClock(tmp_path / "faketime")
+    with CameraGateway(tmp_path, **clock.variables) as gateway:
+        assert gateway.post("/api/detection", DETECTION).status_code == 200
+        age_s = tile()["age_s"]
+        for jump in ("+5h", "-7h", "+0"):
+            clock.set(jump)
+            before_s, age_s = age_s, tile()["age_s"]
+            assert before_s < age_s < DEADLINE_S
+            assert status(gateway) == "active"
+        gateway.end()
+    with CameraGateway(tmp_path, **clock.variables) as gateway:
+        assert age_s < tile()["age_s"] < 2 * DEADLINE_S
 
 
 def test_three_intervals_of_rest(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from snyper.recordings import Recording, RecordingError, open_recording
-from tests.integration.harness import at_length
+from tests.integration.harness import WallClock, at_length
 
 WRITER = Path(__file__).with_name("recording_writer.py")
 RECORDER = Path(__file__).with_name("clock_recorder.py")
@@ -43,30 +43,20 @@ def test_a_writer_is_killed_and_what_it_wrote_is_there(seed: int, tmp_path: Path
 @pytest.mark.parametrize("jump", ["+1h", "-1h"])
 def test_a_wall_clock_that_is_set_moves_no_sample(jump: str, tmp_path: Path) -> None:
     """By an hour, in the middle of a recording: its samples stay where they are, also in UTC."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    if library is None:
-        pytest.skip("there is no libfaketime here: apt install libfaketime")
-    told = tmp_path / "faketime"
-    told.write_text("+0")
-    environment = os.environ | {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(told),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    clock = WallClock(tmp_path / "faketime")
     began_us = time.time_ns() // 1_000
     with subprocess.Popen(
         [sys.executable, RECORDER, tmp_path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=os.environ | clock.variables,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for number in range(8):
             if number == 4:
-                told.write_text(jump)
+                clock.set(jump)
             process.stdin.write("\n")
             process.stdin.flush()
             assert process.stdout.readline() == f"{number}\n"

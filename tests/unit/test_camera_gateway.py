@@ -99,7 +99,8 @@ def test_only_a_picture_of_the_gateway_is_shown(link: object) -> None:
 def test_nonsense_has_a_face(said: dict[str, object]) -> None:
     box = {"bbox": [1, 2, float("nan"), True]}
     assert faces.record_face({**said, "vehicle_detections": [box, None, "x"]})["boxes"] == []
-    assert faces.camera_face({"warnings": "no", "last_seen": "9999-99-99", **said})["warnings"] == []
+    camera = faces.camera_face({"warnings": "no", "age_s": "9999-99-99", **said}, 5.0)
+    assert (camera["warnings"], camera["seen_s"]) == ([], None)
     assert faces.visit_face(said)["plates"] == [""]
     assert faces.counts([{"from": "2026-12-01T00:00:00Z", "detections": 1e400}, 3]) != {}
 

@@ -59,6 +59,18 @@ def test_a_camera_that_sends_is_there_for_three_intervals() -> None:
     assert seen.hear() == ["lane online"]
 
 
+def test_how_long_ago_a_camera_was_seen_is_by_a_clock_that_nobody_sets() -> None:
+    seen = Seen()
+    assert seen.presence.age_s("lane", seen.now_s) is None
+    seen.presence.expect_soon("lane", seen.now_s)
+    assert seen.presence.age_s("lane", seen.now_s) is None
+    seen.hear()
+    assert seen.presence.age_s("lane", seen.now_s + 7.0) == 7.0
+    for wall_s, expected_s in ((NOON_S + 30.0, 30.0), (NOON_S - 3_600.0, 0.0)):
+        seen.presence.recall("yard", "gate", NOON_S, seen.now_s, wall_s)
+        assert seen.presence.age_s("yard", seen.now_s) == expected_s
+
+
 def test_its_interval_may_be_known() -> None:
     seen = Seen(lane=Expectation(interval_s=2.0, grace_s=1.0))
     assert seen.hear() == ["lane online"]

@@ -36,6 +36,7 @@ class Change(NamedTuple):
 class _Known:
     checkpoint_id: str
     seen_s: float  # by the wall's clock
+    heard_s: float  # the same instant, by the clock that nobody sets
     status: str
     until_s: float = 0.0  # by when it is gone unless it gives a sign of life
     connections: dict[Hashable, float] = field(default_factory=dict)  # which speak for it until then
@@ -57,22 +58,22 @@ class Presence:
 
     def recall(self, camera_id: str, checkpoint_id: str, seen_s: float, now_s: float, wall_s: float) -> None:
         """Know a camera that was seen in a former life of this process; nobody is told."""
-        known, expected = self._enter(camera_id, checkpoint_id, seen_s), self._of(camera_id)
-        silence_s = allowed_s(expected.interval_s) + expected.grace_s
-        known.until_s = now_s + silence_s - max(0.0, wall_s - seen_s)
+        heard_s = now_s - max(0.0, wall_s - seen_s)
+        known, expected = self._enter(camera_id, checkpoint_id, heard_s, seen_s), self._of(camera_id)
+        known.until_s = heard_s + allowed_s(expected.interval_s) + expected.grace_s
         known.status = ONLINE
         self._judge(camera_id, now_s, wall_s)
 
     def expect_soon(self, camera_id: str, now_s: float) -> None:
         """Expect to hear of a camera within a minute: until then it is not said to be gone."""
-        known = self._known.get(camera_id) or self._enter(camera_id, "", 0.0)
+        known = self._known.get(camera_id) or self._enter(camera_id, "", -math.inf, 0.0)
         if known.status != ONLINE:
             known.status, known.until_s = _AWAITED, 0.0
         known.until_s = max(known.until_s, now_s + FIRST_S)
 
     def hear(self, camera_id: str, checkpoint_id: str, now_s: float, wall_s: float) -> list[Change]:
         """Note that a camera has sent something, and return what that changes."""
-        known = self._enter(camera_id, checkpoint_id, wall_s)
+        known = self._enter(camera_id, checkpoint_id, now_s, wall_s)
         if not known.connections:
             expected = self._of(camera_id)
             silence_s = self._intervals.hear(camera_id, now_s, expected.interval_s)
@@ -95,7 +96,7 @@ class Presence:
         if camera_id not in spoken_for and len(spoken_for) >= MAX_SPOKEN_FOR:
             return self.hear(camera_id, checkpoint_id, now_s, wall_s)
         spoken_for.add(camera_id)
-        known = self._enter(camera_id, checkpoint_id, wall_s)
+        known = self._enter(camera_id, checkpoint_id, now_s, wall_s)
         known.connections[connection] = now_s + silence_s + self._of(camera_id).grace_s
         known.until_s = max(known.connections.values())
         return self._come(camera_id)
@@ -150,6 +151,11 @@ class Presence:
         known = self._known.get(camera_id)
         return 0.0 if known is None else known.seen_s
 
+    def age_s(self, camera_id: str, now_s: float) -> float | None:
+        """Return how long ago it was seen, None for one that was not seen here."""
+        known = self._known.get(camera_id)
+        return None if known is None or known.heard_s == -math.inf else now_s - known.heard_s
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over those that are there."""
         return (camera_id for camera_id, known in self._known.items() if known.status == ONLINE)
@@ -159,14 +165,14 @@ class Presence:
     def _of(self, camera_id: str) -> Expectation:
         return self._expectations.get(camera_id, _NONE)
 
-    def _enter(self, camera_id: str, checkpoint_id: str, seen_s: float) -> _Known:
+    def _enter(self, camera_id: str, checkpoint_id: str, heard_s: float, seen_s: float) -> _Known:
         known = self._known.get(camera_id)
         if known is None:
-            known = self._known[camera_id] = _Known(checkpoint_id, seen_s, _AWAITED)
+            known = self._known[camera_id] = _Known(checkpoint_id, seen_s, heard_s, _AWAITED)
             if len(self._known) > MAX_KNOWN:
                 gone = (name for name, one in self._known.items() if one.status in (OFFLINE, ASLEEP))
                 del self._known[next(gone, next(iter(self._known)))]
-        known.checkpoint_id, known.seen_s = checkpoint_id, seen_s
+        known.checkpoint_id, known.seen_s, known.heard_s = checkpoint_id, seen_s, heard_s
         self._known.move_to_end(camera_id)
         return known
 

@@ -161,8 +161,9 @@ class RecordPage:
 class CameraState:
     """A camera as it is known. Times are in seconds since 1970 (UTC); `registered_s` is None for one that has
     sent without having registered. It `is_active` while it is there; until `asleep_until_s` it is expected
-    not to be, None where it is not now. `skew_s` is how far its clock is ahead, from its last live messages;
-    `warnings` are sentences for people. The last detection is None once it is removed.
+    not to be, None where it is not now. It was seen `age_s` ago, whatever became of the time of day since.
+    `skew_s` is how far its clock is ahead, from its last live messages; `warnings` are sentences for people.
+    The last detection is None once it is removed.
     """
 
     camera_id: str
@@ -174,6 +175,7 @@ class CameraState:
     detection_count: int
     health_status: str
     asleep_until_s: float | None = None
+    age_s: float = 0.0
     skew_s: float | None = None
     last_picture: Picture | None = None
     warnings: tuple[str, ...] = ()

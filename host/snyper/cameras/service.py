@@ -49,6 +49,7 @@ from snyper.cameras.times import iso, seconds_of, zone_named
 from snyper.cameras.visits import GAP_S, VisitPage, page_of, parse_cursor, slim
 from snyper.cameras.writer import Limits, Writer
 from snyper.cameras.zones import Zones
+from snyper.system import steady
 from snyper.system.files import PRIVATE_FOLDER, shown
 from snyper.system.text import one_line
 
@@ -127,23 +128,23 @@ class Cameras:
         """Take that a connection speaks for a camera: until it ends, or there is no such sign of life for
         `silence_s`, the camera is there. Return whether it is the first that this connection speaks for.
         """
-        now, is_first = (self._loop.time(), time.time()), not self._presence.knows(connection)
+        now, is_first = (steady.now_s(), time.time()), not self._presence.knows(connection)
         self._tell_changes(self._presence.connect(connection, camera_id, checkpoint_id, *now, silence_s))
         return is_first
 
     def disconnect(self, connection: Hashable) -> None:
         """Take that a connection which spoke for cameras has ended."""
-        self._tell_changes(self._presence.disconnect(connection, self._loop.time(), time.time()))
+        self._tell_changes(self._presence.disconnect(connection, steady.now_s(), time.time()))
 
     def recall(self, known: Iterable[CameraState]) -> None:
         """Take those that were seen just now, by a process before this one, to be there."""
-        now = self._loop.time(), time.time()
+        now = steady.now_s(), time.time()
         for one in known:
             self._presence.recall(one.camera_id, one.checkpoint_id, one.last_seen_s, *now)
 
     def expect_soon(self, camera_id: str) -> None:
         """Expect to hear of a camera: listeners are told that it is gone unless it comes within a minute."""
-        self._presence.expect_soon(camera_id, self._loop.time())
+        self._presence.expect_soon(camera_id, steady.now_s())
 
     def is_silent(self, camera_id: str) -> bool:
         """Tell whether a camera is not there, and expected neither to be asleep nor to come soon."""
@@ -310,11 +311,13 @@ class Cameras:
 
     def _with_presence(self, camera: CameraState) -> CameraState:
         name, presence = camera.camera_id, self._presence
+        age_s = presence.age_s(name, steady.now_s())
         return replace(
             camera,
             is_active=presence.status_of(name) == ONLINE,
             asleep_until_s=presence.asleep_until_s(name, time.time()),
             last_seen_s=max(camera.last_seen_s, presence.seen_s(name)),
+            age_s=max(0.0, time.time() - camera.last_seen_s) if age_s is None else age_s,
         )
 
     def _expected(self, camera_id: str) -> Expectation:
@@ -324,7 +327,7 @@ class Cameras:
     async def _check_silence(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_S)
-            self._tell_changes(self._presence.check(self._loop.time(), time.time()))
+            self._tell_changes(self._presence.check(steady.now_s(), time.time()))
 
     async def _check_database(self) -> None:
         while True:
@@ -448,7 +451,7 @@ class Cameras:
                 self._still.see(incoming.item.camera_id, picture.name.rpartition("/")[2])
 
     def _hear(self, item: Item) -> None:
-        now = self._loop.time(), time.time()
+        now = steady.now_s(), time.time()
         changes = self._presence.hear(item.camera_id, item.checkpoint_id, *now)
         if not isinstance(item, Registration):  # of which listeners hear anyway
             self._tell_changes(changes)

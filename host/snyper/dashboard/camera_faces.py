@@ -77,15 +77,15 @@ def picture(value: object) -> str | None:
     return "/cameras/" + value.removeprefix("/api/")
 
 
-def camera_face(said: Mapping[str, Any]) -> Said:
-    """Return what a tile shows of its camera, but for its last detection."""
-    health = text(said.get("health_status"))
+def camera_face(said: Mapping[str, Any], now_s: float) -> Said:
+    """Return what a tile shows of its camera, but for its last detection. What is said was so at `now_s`."""
+    health, age_s = text(said.get("health_status")), number(said.get("age_s"))
     return {
         "id": identity(said.get("camera_id")),
         "name": text(said.get("camera_id")),
         "place": text(said.get("checkpoint_id")),
         "status": text(said.get("status")),
-        "seen_s": seconds(said.get("last_seen")),
+        "seen_s": None if age_s is None else now_s - age_s,
         "detections": count(said.get("detection_count")),
         "state": (count(said.get("detection_count")), count(said.get("last_cursor"))),  # of its records
         "health": "" if health == "unknown" else health,

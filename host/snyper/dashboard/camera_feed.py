@@ -26,6 +26,7 @@ _MOST_CAMERAS = 10_000
 _MOST_AT_ONCE = 12  # requests for the last record of a camera: the gateway writes each down
 _MOST_READINGS = 200  # searches of all tabs
 _MOST_RULES = 100
+_WAY_S = 0.2  # by which the ways of two answers may differ
 _MOST_FIRED = 20
 
 Said = dict[str, Any]
@@ -180,7 +181,8 @@ class CameraFeed:
         answer = await self._asked_of("/api/cameras")
         now_s = steady.now_s()
         self._clock = faces.seconds(answer.get("timestamp")) or self.now_s(), now_s
-        listed = [faces.camera_face(one) for one in faces.items(answer.get("cameras"), _MOST_CAMERAS)]
+        said = faces.items(answer.get("cameras"), _MOST_CAMERAS)
+        listed = [self._with_same_instant(faces.camera_face(one, now_s)) for one in said]
         listed.sort(key=lambda one: natural(one["name"]))
         self.cameras = {one["id"]: one for one in listed}
         self.problem, self.is_read = "", True
@@ -193,6 +195,12 @@ class CameraFeed:
         for bucket in _due(self._histories, now_s, as_of):
             await self._histories[bucket].take(self._read_history(bucket), as_of, HISTORY_S)
         self.rules = await self._read_rules()
+
+    def _with_same_instant(self, face: Said) -> Said:
+        """Return a camera's face, seen when it was before if nothing but the way of an answer is between."""
+        before_s, seen_s = self.cameras.get(face["id"], face)["seen_s"], face["seen_s"]
+        is_same = None not in (before_s, seen_s) and abs(seen_s - before_s) < _WAY_S
+        return {**face, "seen_s": before_s} if is_same else face
 
     async def _asked_of(self, path: str) -> Said:
         try:

@@ -14,6 +14,7 @@ from snyper.dashboard.cameras import CamerasElement
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.frames import Frames, Said
 from snyper.dashboard.plot import Plot
+from snyper.system import steady
 from snyper.system.text import harmless
 
 FRAME_S = 0.2
@@ -102,7 +103,7 @@ class CamerasPage:
         self._said = said
         self._draw_plot()
         if frame:
-            frame["now_s"] = self._cameras.now_s()
+            frame["now_s"] = steady.now_s()  # by which cameras were seen
         return frame
 
     def _tiles(self) -> dict[str, Said]:

@@ -135,7 +135,7 @@ def camera_body(state: CameraState, zone: str) -> dict[str, object]:
         "status": "active" if state.is_active else silent,
         "detection_count": state.detection_count,
         "health_status": state.health_status or "unknown",
-        "age_s": max(0.0, round(time.time() - state.last_seen_s, 3)),
+        "age_s": round(state.age_s, 3),
         "skew_ms": None if state.skew_s is None else round(state.skew_s * 1000),
         "warnings": list(state.warnings),
         "asleep_until": None if state.asleep_until_s is None else iso(state.asleep_until_s),
