@@ -86,8 +86,11 @@ def found(page: Page) -> Locator:
     return page.locator(".found li")
 
 
-def test_what_comes_is_seen_at_once_and_who_is_gone_turns_grey(page: Page, gateway: CameraGateway) -> None:
+def test_what_comes_is_seen_at_once_and_who_is_gone_turns_grey(
+    page: Page, hub: HubProcess, gateway: CameraGateway
+) -> None:
     expect(page.locator(".empty")).to_contain_text(f"What cameras send to {gateway.url} is seen here")
+    expect(page.locator(".empty code")).to_have_text(f"snyper simulate-cameras -n 4 --hub {hub.address}")
     box = {"bbox": [100, 50, 300, 150], "confidence": 0.9, "class": MARKUP}
     hostile: dict[str, Any] = {
         "vehicle_detections": [box, {"bbox": ["a", None, {}, 2]}, 7],
@@ -223,6 +226,31 @@ def test_who_is_asleep_is_so_on_a_phone_too_and_no_counter_is_cut(page: Page, ga
     counters = page.locator(".stats dt, .stats dd")
     expect(counters).to_have_count(12)
     assert counters.evaluate_all("(all) => all.filter((it) => it.scrollWidth > it.clientWidth).length") == 0
+
+
+def test_many_are_found_and_times_are_typed_by_keyboard(page: Page, gateway: CameraGateway) -> None:
+    """By what a tile says, and by the digits of a time alone."""
+    names = [f"gate/ทางเข้า-{number}" for number in range(13)]
+    send(
+        gateway, *(detection(name, "กข 1234", f"2026-12-01T10:{at:02}:00Z") for at, name in enumerate(names))
+    )
+    expect(tile(page, names[-1]).locator(".state")).to_have_text("here")
+    find = page.get_by_role("searchbox", name="Find a camera or place")
+    find.focus()
+    for words in ("offline", "ทางเข้า-12", "here"):
+        page.keyboard.press("Control+A")
+        page.keyboard.type(words)
+        expect(tile(page, names[-1])).to_have_count(0 if words == "offline" else 1)
+    expect(page.locator("article.camera")).not_to_have_count(1)
+    find.blur()
+    page.keyboard.press("/")
+    page.keyboard.type("กข-1234")
+    for _ in ("Camera", "Checkpoint", "From"):
+        page.keyboard.press("Tab")
+    page.keyboard.type("120120261005AM")
+    expect(page.get_by_label("From")).to_have_value("2026-12-01T10:05")
+    page.keyboard.press("Enter")
+    expect(page.locator(".records .heads .hint")).to_have_text("8 records")
 
 
 def test_a_gateway_that_is_lost_is_said_to_be_and_goes_on(

@@ -25,6 +25,8 @@ _FACTS = (
     ("class", "Class"),
 )
 
+_STATES = {"active": "here", "asleep": "asleep"}
+
 Said = dict[str, Any]
 
 
@@ -84,10 +86,10 @@ def camera_face(said: Mapping[str, Any], now_s: float) -> Said:
         "id": identity(said.get("camera_id")),
         "name": text(said.get("camera_id")),
         "place": text(said.get("checkpoint_id")),
-        "status": text(said.get("status")),
+        "state": _STATES.get(text(said.get("status")), "offline"),
         "seen_s": None if age_s is None else now_s - age_s,
         "detections": count(said.get("detection_count")),
-        "state": (count(said.get("detection_count")), count(said.get("last_cursor"))),  # of its records
+        "as_of": (count(said.get("detection_count")), count(said.get("last_cursor"))),  # its records
         "health": "" if health == "unknown" else health,
         "warnings": texts(said.get("warnings"), _MOST_WARNINGS),
         "asleep_until": seconds(said.get("asleep_until")),

@@ -189,7 +189,7 @@ class CameraFeed:
         statistics = (await self.gateway.get("/api/statistics")).get("data")
         self.statistics = statistics if isinstance(statistics, dict) else {}
         await self._read_last_records(now_s)
-        as_of = tuple(one["state"] for one in listed)
+        as_of = tuple(one["as_of"] for one in listed)
         for search in _due(self._searches, now_s, as_of):
             await self._searches[search].take(self._search(search), as_of, search.every_s)
         for bucket in _due(self._histories, now_s, as_of):
@@ -217,9 +217,9 @@ class CameraFeed:
             del self._shown[camera_id]
             self._last.pop(camera_id, None)
         due = [
-            (one, self.cameras[one]["state"])
+            (one, self.cameras[one]["as_of"])
             for one in self._shown
-            if one in self.cameras and self._last.get(one, ((), None))[0] != self.cameras[one]["state"]
+            if one in self.cameras and self._last.get(one, ((), None))[0] != self.cameras[one]["as_of"]
         ]
         if len(due) > _MOST_AT_ONCE:  # those that were read last have their turn the next time
             turns = {camera_id: turn for turn, camera_id in enumerate(self._last)}

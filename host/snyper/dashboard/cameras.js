@@ -1,14 +1,9 @@
 // The wall of cameras and their records. What is drawn is acknowledged with the screen's own frame, which a hidden tab does not get.
-const KEEPS = ["words", "problem", "is_read", "where", "count", "cut", "cameras", "places", "search", "is_first", "found", "figures", "rules"];
+const KEEPS = ["words", "problem", "is_read", "where", "hub", "count", "cut", "cameras", "places", "is_first", "found", "figures", "rules"];
 
 const isNarrow = matchMedia("(max-width: 40rem)");
 
-const two = (value) => String(value).padStart(2, "0");
 const timeOf = (at_s, isExact) => new Date(at_s * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: isExact ? "2-digit" : undefined });
-const toField = (at_s) => {
-  const at = new Date(at_s * 1000);
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T${two(at.getHours())}:${two(at.getMinutes())}`;
-};
 function lengthOf(seconds) {
   const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
   const [name, size] = units.find(([, one]) => seconds >= one) || units[3];
@@ -68,26 +63,25 @@ const Tile = {
   components: { Shot },
   computed: {
     isHere() {
-      return this.isKnown && this.tile.status === "active";
+      return this.isKnown && this.tile.state === "here";
     },
     state() {
       if (!this.isKnown) return "not known";
-      if (this.tile.status === "asleep") return this.tile.asleep_until ? `asleep until ${timeOf(this.tile.asleep_until)}` : "asleep";
-      return this.isHere ? "here" : "offline";
+      return this.tile.state === "asleep" && this.tile.asleep_until ? `asleep until ${timeOf(this.tile.asleep_until)}` : this.tile.state;
     },
     isWell() {
       return !this.tile.health || this.tile.health.toLowerCase() === "healthy";
     },
   },
   template: `
-    <article class="camera" :aria-label="tile.name" :data-live="String(isHere)" :data-status="isKnown ? tile.status : 'unknown'">
+    <article class="camera" :aria-label="tile.name" :data-live="String(isHere)" :data-state="isKnown ? tile.state : 'unknown'">
       <button type="button" class="large" :disabled="!tile.record" :aria-label="'Enlarge the last picture of ' + tile.name" @click="$emit('enlarge')">
         <Shot :one="tile.record" words="" />
         <span class="plates" v-if="tile.record && tile.record.plates.length"><b v-for="plate in tile.record.plates.slice(0, 3)">{{ plate }}</b></span>
       </button>
       <header>
         <h3 :title="tile.name">{{ tile.name }}</h3>
-        <span class="state" role="status"><span v-if="!isHere" v-html="tile.status === 'asleep' ? pictures.sleep : pictures.lost"></span><span>{{ state }}</span></span>
+        <span class="state" role="status"><span v-if="!isHere" v-html="tile.state === 'asleep' ? pictures.sleep : pictures.lost"></span><span>{{ state }}</span></span>
       </header>
       <p class="about"><span :title="tile.place">{{ tile.place }}</span><span class="age">{{ age }}</span></p>
       <ul v-if="!isWell || tile.warnings.length">
@@ -233,7 +227,7 @@ export default {
         <template v-else>
           <h2>No camera here yet</h2>
           <p>What cameras send to {{ state.where }} is seen here. To try it, with a hub that the gateway has:</p>
-          <code>snyper simulate-cameras -n 4</code>
+          <code>snyper simulate-cameras -n 4 --hub {{ state.hub }}</code>
         </template>
       </section>
       <template v-if="state && state.count">
@@ -260,8 +254,8 @@ export default {
             <label>Plate<input ref="plate" v-model="form.plate" maxlength="128" autocomplete="off" autocapitalize="characters" spellcheck="false" placeholder="ABC1234, AB*, ~1ABC1234" aria-describedby="plate-help" /></label>
             <label>Camera<input v-model="form.camera_id" list="known-cameras" maxlength="128" autocomplete="off" placeholder="any" /></label>
             <label>Checkpoint<input v-model="form.checkpoint_id" list="known-places" maxlength="128" autocomplete="off" placeholder="any" /></label>
-            <label>From<input v-model="form.from" type="datetime-local" /></label>
-            <label>Until<input v-model="form.until" type="datetime-local" /></label>
+            <label>From<input v-model="form.from" type="datetime-local" max="9999-12-31T23:59" /></label>
+            <label>Until<input v-model="form.until" type="datetime-local" max="9999-12-31T23:59" /></label>
             <div class="actions">
               <button type="submit" class="button primary"><span v-html="pictures.find"></span><span>Search</span></button>
               <button type="button" class="button" :disabled="!isAsked" @click="clear">Clear</button>

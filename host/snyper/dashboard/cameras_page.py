@@ -30,6 +30,7 @@ class CamerasPage:
 
     def __init__(self, feed: HubFeed, client: Client) -> None:
         self._cameras = feed.cameras
+        self._hub = feed.model.hub
         self._client = client
         self._find = ""
         self._search = Search()
@@ -111,7 +112,7 @@ class CamerasPage:
         return {one["id"]: {**one, "record": self._cameras.last_record(one["id"])} for one in found}
 
     def _is_found(self, camera: Said) -> bool:
-        words = (camera["name"], camera["place"], camera["status"])
+        words = (camera["name"], camera["place"], camera["state"])
         return not self._find or any(self._find in one.lower() for one in words)
 
     def _state(self) -> Said:
@@ -123,11 +124,11 @@ class CamerasPage:
             "problem": harmless(cameras.problem),
             "is_read": cameras.is_read,
             "where": harmless(cameras.gateway.url),
+            "hub": harmless(self._hub),
             "count": len(known),
             "cut": widgets.shown_of(min(found, MOST_TILES), found, "camera"),
             "cameras": [one["id"] for one in known[:MOST_PLACES]],
             "places": sorted({one["place"] for one in known if one["place"]})[:MOST_PLACES],
-            "search": self._search.conditions() | {"visits": self._search.is_of_visits},
             "is_first": not self._search.before,
             "found": cameras.found(self._search) if known else None,
             "figures": figures_of(cameras.statistics) if known else [],
@@ -142,7 +143,7 @@ class CamerasPage:
             return "Reading …"
         if not known:
             return "No camera has sent anything yet"
-        here = sum(one["status"] == "active" for one in known)
+        here = sum(one["state"] == "here" for one in known)
         words = [f"{here:,} of {widgets.plural(len(known), 'camera')} here"]
         warned = sum(bool(one["warnings"]) for one in known)
         return ", ".join([*words, *([f"{warned:,} with a warning"] if warned else [])])
