@@ -243,6 +243,29 @@ async def test_an_erased_plate_is_in_no_file(tmp_path: Path) -> None:
     assert "กข".encode() not in content
 
 
+async def test_what_an_erasure_was_kept_from_it_does_when_it_comes_again(
+    cameras: Cameras, tmp_path: Path
+) -> None:
+    await keep(cameras, "kept", ocr_results=["XY 1"])
+    theirs = pictures(tmp_path)
+    await keep(cameras, "erased", ocr_results=[SECRET], cropped_plates=[jpeg("plate 1"), jpeg("plate 2")])
+    [record] = (await cameras.records(RecordQuery(plate=SECRET))).records
+    assert record.picture is not None
+    hindrances = [
+        tmp_path / "cameras" / "thumbnails" / picture.name
+        for picture in (record.picture, *record.cropped_plates)
+    ]
+    for one in hindrances:
+        one.mkdir(parents=True)  # which nobody unlinks
+    with pytest.raises(OSError, match="directory"):
+        await cameras.erase_plate(SECRET)
+    for one in hindrances:
+        one.rmdir()
+    assert await cameras.erase_plate(SECRET) == 1
+    assert pictures(tmp_path) == theirs
+    assert await kept(cameras) == ["kept"]
+
+
 async def test_what_is_left_of_records_that_were_removed_by_hand(tmp_path: Path) -> None:
     """In SQLite; PostgreSQL lets nobody remove them alone."""
     async with opened(tmp_path / "cameras") as cameras:

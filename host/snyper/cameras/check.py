@@ -126,7 +126,7 @@ class Check:
         if known_damaged is not None:
             if missing or damaged:
                 self._removal.remove_pictures_named(missing | damaged.keys())
-            for picture in orphans | damaged.keys():
+            for picture in orphans:
                 self._pictures.remove(picture)
             for thumbnail in unowned:
                 (self._pictures.thumbnails / thumbnail).unlink(missing_ok=True)

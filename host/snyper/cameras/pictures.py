@@ -27,7 +27,7 @@ MAX_BYTES = 12_000_000  # what 16 MB of base64 hold
 MAX_PIXELS = 40_000_000  # 160 MB once decoded
 _HOUR = re.compile(r"[0-9]{10}")
 _NAME = re.compile(r"[0-9]{10}/[0-9a-f]{64}\.(jpg|png|webp)")
-_THUMBNAIL = re.compile(r"[0-9]{10}/[0-9a-f]{64}\.jpg(\.[0-9a-f]{12}\.part)?")
+_THUMBNAIL = re.compile(r"[0-9]{10}/[0-9a-f]{64}\.jpg")
 _PREFIX = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*,", re.ASCII | re.IGNORECASE)
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -145,7 +145,7 @@ def is_picture_name(name: str) -> bool:
 
 
 def is_thumbnail_name(name: str) -> bool:
-    """Tell whether a name, with its hour, may be that of a thumbnail, or of one that was not finished."""
+    """Tell whether a name, with its hour, may be that of a thumbnail."""
     return _THUMBNAIL.fullmatch(name) is not None
 
 
@@ -155,12 +155,12 @@ class PictureFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.thumbnails = folder.with_name("thumbnails")
-        self._new = folder.with_name("new")
+        self.new = folder.with_name("new")  # of what has no name yet, thumbnails too
         self._numbers = itertools.count()  # of what has no name yet
         self._has_new_hour = False  # whose folder's name may not be on the disk
-        for one in (folder, self.thumbnails, self._new):
+        for one in (folder, self.thumbnails, self.new):
             make_private_folder(one)
-        for left in self._new.iterdir():  # by who was killed
+        for left in self.new.iterdir():  # by who was killed
             left.unlink()
         # Nor may the last names that he gave be on the disk, which are taken for pictures that are there.
         for hour in sorted(one for one in folder.iterdir() if one.is_dir())[-2:]:
@@ -181,7 +181,7 @@ class PictureFolder:
         digest = hashlib.sha256(content)
         hour = datetime.fromtimestamp(received_s, UTC).strftime("%Y%m%d%H")
         name = f"{hour}/{digest.hexdigest()}.{head.kind}"
-        file = self._new / str(next(self._numbers))
+        file = self.new / str(next(self._numbers))
         _write(file, content)
         picture = Picture(name, _MEDIA_TYPES[head.kind], head.width, head.height, len(content))
         return NewPicture(picture, digest.digest(), file)

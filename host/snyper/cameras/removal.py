@@ -1,4 +1,6 @@
-"""The removal of records and pictures: rows first, then the files that no row has any more."""
+"""The removal of records and pictures: of their rows, and before that is committed, of the files that no row
+has any more. Who is killed in between removes them again; the other way round nobody would know of the files.
+"""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
@@ -21,8 +23,8 @@ _OPTIMIZE_TRIGRAMS = sql.text("INSERT INTO plates_trigrams (plates_trigrams) VAL
 
 class Removal:
     """The removal of records from a database, and of pictures from their folder, in the writer's thread.
-    Raises sqlalchemy.exc.SQLAlchemyError, OSError: then rows are as they were, or files are left that `check`
-    finds.
+    Raises sqlalchemy.exc.SQLAlchemyError, OSError: then rows are as they were, and of their files some may be
+    gone.
     """
 
     def __init__(self, database: Database, pictures: PictureFolder) -> None:
@@ -33,7 +35,7 @@ class Removal:
         if not cursors:
             return
         with self._database.writing() as db:
-            names = self._remove_picture_rows(db, schema.pictures.c.cursor.in_(cursors))
+            self._remove_pictures(db, schema.pictures.c.cursor.in_(cursors))
             sightings = schema.sightings
             numbers = set(
                 db.scalars(sql.select(sightings.c.plate).where(sightings.c.cursor.in_(cursors)).distinct())
@@ -42,7 +44,6 @@ class Removal:
             self._remove_unseen(db, numbers)
             removed = db.execute(sql.delete(schema.detections).where(schema.detections.c.cursor.in_(cursors)))
             _add(db, "kept", -removed.rowcount)
-        self._remove_files(names)
 
     def remove_unrecorded(self) -> Iterator[None]:
         """Remove what is left of records that are gone, step by step, and count those that are there."""
@@ -65,13 +66,12 @@ class Removal:
         if not cursors:
             return
         with self._database.writing() as db:
-            names = self._remove_picture_rows(db, schema.pictures.c.cursor.in_(cursors))
-        self._remove_files(names)
+            self._remove_pictures(db, schema.pictures.c.cursor.in_(cursors))
 
     def remove_pictures_named(self, names: Collection[str]) -> None:
-        """Remove what rows say of pictures whose files are gone."""
+        """Remove pictures, whichever records have them."""
         with self._database.writing() as db:
-            self._remove_picture_rows(db, schema.pictures.c.name.in_(names))
+            self._remove_pictures(db, schema.pictures.c.name.in_(names))
 
     def remove_cameras(self, names: Collection[str]) -> None:
         """Remove cameras that have no records: what is set and counted of each, and its health."""
@@ -109,18 +109,19 @@ class Removal:
             db.execute(_OPTIMIZE_TRIGRAMS)
         self._database.truncate_journal()
 
-    def _remove_picture_rows(self, db: sql.Connection, condition: sql.ColumnElement[bool]) -> set[str]:
-        """Remove rows of pictures, and return the names that no row has any more."""
+    def _remove_pictures(self, db: sql.Connection, condition: sql.ColumnElement[bool]) -> None:
+        """Remove rows of pictures, and the files that no row has any more."""
         table = schema.pictures
         removed = db.execute(sql.select(table.c.name, table.c.length).where(condition)).all()
         if not removed:
-            return set()
+            return
         db.execute(sql.delete(table).where(condition))
         lengths = {row.name: row.length for row in removed}
         left = set(db.scalars(sql.select(table.c.name).where(table.c.name.in_(lengths))))
         names = lengths.keys() - left
         _add(db, schema.PICTURE_BYTES, -sum(lengths[name] for name in names))
-        return names
+        for name in names:
+            self._pictures.remove(name)
 
     def _remove_unseen(self, db: sql.Connection, numbers: Iterable[int]) -> None:
         """Remove the plates among these that no record has any more."""
@@ -133,10 +134,6 @@ class Removal:
         if self._database.is_sqlite:
             db.execute(_DELETE_TRIGRAMS, rows)
         db.execute(sql.delete(plates).where(plates.c.number.in_([row["number"] for row in rows])))
-
-    def _remove_files(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._pictures.remove(name)
 
 
 def has_record(table: sql.Table) -> sql.ColumnElement[bool]:

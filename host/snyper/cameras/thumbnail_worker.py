@@ -1,5 +1,6 @@
 """The process that makes thumbnails: a line of JSON with names of pictures comes in, a line goes out that
-says of each whether it could be decoded. Its arguments are the folders of pictures and of thumbnails.
+says of each whether it could be decoded. Its arguments are the folders of pictures, of thumbnails, and
+of those that are not finished.
 
 It is one of its own, so that no picture, whatever is in it, takes the memory or the time of who serves.
 """
@@ -26,26 +27,27 @@ def main() -> None:
     """Make thumbnails until the input ends."""
     _set_limits()
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    pictures, thumbnails = map(Path, sys.argv[1:])
+    pictures, thumbnails, new = map(Path, sys.argv[1:])
     for line in sys.stdin:
         made = [
-            _is_made(pictures / name, (thumbnails / name).with_suffix(".jpg")) for name in json.loads(line)
+            _is_made(pictures / name, (thumbnails / name).with_suffix(".jpg"), new)
+            for name in json.loads(line)
         ]
         print(json.dumps(made), flush=True)
 
 
-def _is_made(source: Path, target: Path) -> bool:
+def _is_made(source: Path, target: Path, new: Path) -> bool:
     """Make a thumbnail that is not there, of a picture that is; tell whether it could be decoded."""
     with contextlib.suppress(Exception):
         if source.exists() and not target.exists():
-            make(source, target)
+            make(source, target, new)
         return True
     return False
 
 
-def make(source: Path, target: Path) -> None:
-    """Write the thumbnail of a picture, whole or not at all; of one that is cut off, what there is of it.
-    Raises OSError for what is no picture, and what else Pillow raises.
+def make(source: Path, target: Path, new: Path) -> None:
+    """Write the thumbnail of a picture, whole or not at all, by way of the folder `new`; of one that is cut
+    off, what there is of it. Raises OSError for what is no picture, and what else Pillow raises.
     """
     try:
         small = _small(source)
@@ -58,7 +60,7 @@ def make(source: Path, target: Path) -> None:
         if not small.getbbox():  # nothing but the black that it began with
             raise
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.urandom(6).hex()}.part")
+    part = new / f"{target.name}.{os.urandom(6).hex()}"
     try:
         small.save(part, "JPEG", quality=_QUALITY)
         part.replace(target)

@@ -91,7 +91,8 @@ class Thumbnails:
 
     async def _ask(self, names: Sequence[str]) -> list[bool]:
         if self._process is None or self._process.returncode is not None:
-            folders = str(self._pictures.folder), str(self._pictures.thumbnails)
+            pictures = self._pictures
+            folders = map(str, (pictures.folder, pictures.thumbnails, pictures.new))
             command = killed_with_parent([sys.executable, "-m", "snyper.cameras.thumbnail_worker", *folders])
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
