@@ -183,6 +183,33 @@ def test_by_keyboard_it_pauses_and_zooms_and_shows_the_mean(desk: Watched, hub: 
     desk.is_fine()
 
 
+def test_what_is_paused_stays_so_until_one_goes_beyond_now(desk: Watched, hub: HubProcess) -> None:
+    """A column of a day has more than a minute, most of which is yet to come."""
+    with source(hub.address, "lab15"):
+        page = open_page(desk, "lab15/wave")
+        spans = page.locator(".span output")
+        for span in ("20 s", "30 s", "1 min", "2 min", "5 min", "10 min", "20 min", "30 min", "1 h", "2 h"):
+            page.keyboard.press("-")
+            expect(spans).to_have_text(span)
+        for span in ("4 h", "8 h", "1 d"):
+            page.keyboard.press("-")
+            expect(spans).to_have_text(span)
+        page.keyboard.press("p")
+        for span in ("8 h", "4 h"):
+            page.keyboard.press("+")
+            expect(spans).to_have_text(span)
+            expect(canvas(page, "lab15/wave")).to_have_attribute("data-span", str(int(span[0]) * 3600))
+            expect(page.get_by_role("button", name="Go on")).to_be_visible()
+        for key in ("ArrowLeft", "ArrowLeft", "ArrowRight"):
+            page.keyboard.press(key)
+            expect(canvas(page, "lab15/wave")).to_have_attribute("data-columns", "0")
+            expect(page.get_by_role("button", name="Go on")).to_be_visible()
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    desk.is_fine()
+
+
 def test_a_key_marks_what_is_shown_and_recorded(browser: Browser, tmp_path: Path) -> None:
     """With the name in the field, for everybody who reads the stream; and in one that takes none, in its
     recording alone.

@@ -153,9 +153,10 @@ class SignalLines:
         """Have the browser sent all of it next time."""
         self._is_whole = self._is_news = True
 
-    def news(self, is_rolling: bool) -> Said | None:
+    def news(self, is_rolling: bool, now_us: int | None = None) -> Said | None:
         """Return what the browser does not have yet, with mean and deviation where they are asked for; None
-        for nothing. A column is sent again when it has changed.
+        for nothing. A column is sent again when it has changed. `now_us` is what the hub's clock says, where
+        that is known.
         """
         if not self._is_news or (self.view.end_us is None and self._live is None):
             return None
@@ -176,7 +177,7 @@ class SignalLines:
         if is_rolling:
             said |= {"mean": _values(found.mean), "deviation": _values(found.deviation)}
         if self._is_whole:
-            said["whole"] = self._about()
+            said["whole"] = self._about() | {"now_us": now_us}
         self._is_whole = False
         if len(found.numbers):
             self._from = int(found.numbers[-1])
@@ -205,7 +206,6 @@ class SignalLines:
         about = {
             "width_us": self._width_us,
             "columns": self._columns + 1,
-            "newest_us": self.newest_us,
             "utc_us": self._utc_ahead_us,
             "rolling_s": self._rolling * self._width_us / 1e6,
         }

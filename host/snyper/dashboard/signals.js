@@ -64,7 +64,7 @@ const Plot = {
     },
     // Whether an instant is yet to come, as far as is known here.
     isToCome(at_us) {
-      return this.about?.newest_us != null && at_us > this.about.newest_us + (performance.now() - this.cameAt_ms) * 1e3;
+      return this.about?.now_us != null && at_us > this.about.now_us + (performance.now() - this.cameAt_ms) * 1e3;
     },
     draw() {
       const canvas = this.$el, ratio = window.devicePixelRatio || 1;
@@ -510,7 +510,7 @@ export default {
     viewOf(one) {
       return one ? this.views[one.name] : this.live;
     },
-    // Zoom all streams, or a recording: around what is pointed at where nothing moves.
+    // Zoom all streams, or a recording: around what is pointed at where nothing moves, which then stays so.
     zoom(by, one = null) {
       const span_s = this.state && (one ? this.spanOf(one, by) : this.state.spans_s[this.spanAt + by]);
       if (!span_s) return;
@@ -518,8 +518,10 @@ export default {
       const plots = one ? [this.plot(one.name)] : this.livePlots();
       const plot = plots.find((each) => each.pointer !== null) || plots[0];
       const { from_us, to_us } = plot?.edges() || {};
-      const share = plot?.anchor() ?? (one ? 0.5 : 1), at_us = from_us + share * (to_us - from_us);
-      if (to_us) this.look(one, span_s, at_us + (1 - share) * span_s * 1e6);
+      if (!to_us) return;
+      const share = plot.anchor() ?? (one ? 0.5 : 1), at_us = from_us + share * (to_us - from_us);
+      const until_us = at_us + (1 - share) * span_s * 1e6;
+      this.look(one, span_s, !one && this.isToCome(until_us) ? Math.min(until_us, to_us) : until_us);
     },
     spanOf(one, by) {
       const { span_s } = this.views[one.name], whole_s = one.view.span_s;
@@ -530,10 +532,16 @@ export default {
     // Look at what was earlier, with a number below 0, or later, by so many spans.
     step(by, one = null) {
       const edges = (one ? this.plot(one.name) : this.livePlots()[0])?.edges();
-      if (edges) this.look(one, this.viewOf(one).span_s, edges.to_us + by * (edges.to_us - edges.from_us));
+      if (edges) this.go(one, edges.to_us + by * (edges.to_us - edges.from_us));
+    },
+    // Look until an instant; beyond now all streams go on.
+    go(one, to_us) {
+      this.look(one, this.viewOf(one).span_s, !one && this.isToCome(to_us) ? null : to_us);
+    },
+    isToCome(at_us) {
+      return this.livePlots().some((plot) => plot.isToCome(at_us));
     },
     look(one, span_s, to_us) {
-      if (!one && to_us !== null && this.livePlots().some((plot) => plot.isToCome(to_us))) to_us = null;
       const view = { span_s, to_us: to_us === null ? null : Math.round(to_us) };
       if (one) this.views[one.name] = view;
       else this.live = view;
@@ -636,7 +644,7 @@ export default {
           </header>
           <p class="how" role="status" :data-bad="String(one.bad)">{{ one.bad ? "⚠ " + one.words : one.words }}</p>
           <p v-if="one.recording" class="recording" :data-bad="String(one.recording_bad)"><i class="recorded" v-if="one.recorded" aria-hidden="true"></i>{{ one.recording_bad ? "⚠ " + one.recording : one.recording }}</p>
-          <Plot ref="plots" :name="one.name" :view="live" @move="(to_us) => look(null, live.span_s, to_us)" />
+          <Plot ref="plots" :name="one.name" :view="live" @move="(to_us) => go(null, to_us)" />
           <ul class="channels" v-if="abouts[one.name]">
             <li v-for="(name, at) in abouts[one.name].names" :key="at" v-show="name || abouts[one.name].units[at]"><i :class="'trace-' + at"></i>{{ name }}<span v-if="abouts[one.name].units[at]">{{ abouts[one.name].units[at] }}</span></li>
             <li v-if="abouts[one.name].more">and {{ abouts[one.name].more }} more</li>
@@ -674,7 +682,7 @@ export default {
             </div>
           </header>
           <p class="how" :data-bad="String(one.bad)">{{ one.bad ? "⚠ " + one.words : "Recording " + one.name }}</p>
-          <Plot ref="plots" :name="one.name" :view="views[one.name]" @move="(to_us) => look(one, views[one.name].span_s, to_us)" />
+          <Plot ref="plots" :name="one.name" :view="views[one.name]" @move="(to_us) => go(one, to_us)" />
           <ul class="channels" v-if="abouts[one.name]">
             <li v-for="(name, at) in abouts[one.name].names" :key="at" v-show="name || abouts[one.name].units[at]"><i :class="'trace-' + at"></i>{{ name }}<span v-if="abouts[one.name].units[at]">{{ abouts[one.name].units[at] }}</span></li>
             <li v-if="abouts[one.name].more">and {{ abouts[one.name].more }} more</li>

@@ -1,6 +1,7 @@
 """Signals: live plots of streams, each tab as fast as it draws them."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
@@ -245,7 +246,8 @@ class SignalsPage:
             self._read_past(name, lines)
             if lines.view.end_us is not None and not lines.is_past_known:
                 continue  # which comes at once, or shortly
-            if self._shown.get(name) is lines and (said := lines.news(self._is_rolling)):
+            now_us = self._feed.model.hub_us(time.monotonic())
+            if self._shown.get(name) is lines and (said := lines.news(self._is_rolling, now_us)):
                 news[name] = said
         return news
 
