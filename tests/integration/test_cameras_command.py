@@ -207,6 +207,7 @@ async def test_a_forgotten_plate_is_in_no_file_of_postgresql(tmp_path: Path, pos
             read = [plate] if number % 3 == 0 or number > 15 else ["AB 1"]
             await cameras.detect(detection_of({**NAMES, "detection_id": str(number), "ocr_results": read}))
         await cameras.log.write(Entry(SEARCH, "anna", {}, plate))
+    await asyncio.to_thread(postgresql.execute, url, "ANALYZE")  # as the server does now and then
 
     def files_with_it() -> list[Path]:
         postgresql.execute(url, "CHECKPOINT")

@@ -98,12 +98,14 @@ class Removal:
 
     def leave_no_trace(self, rewrites: bool) -> None:
         """Have what was removed in no file of the database any more. Of PostgreSQL's, rows are freed, and may
-        still be read in the files' free space, unless it `rewrites` them, while which nobody has them; its
-        write-ahead log and copies are its administrator's.
+        still be read in the files' free space, unless it `rewrites` them, while which nobody has them. The
+        statistics of its planner have values of rows: these are made anew, and freed by who owns the
+        database. Its write-ahead log and copies are its administrator's.
         """
         if not self._database.is_sqlite:
             with self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
-                db.execute(sql.text(f"VACUUM (FULL {rewrites}) {_WITH_PLATES}"))
+                db.execute(sql.text(f"VACUUM (FULL {rewrites}, ANALYZE) {_WITH_PLATES}"))
+                db.execute(sql.text(f"VACUUM (FULL {rewrites}) pg_statistic"))
             return
         with self._database.writing() as db:
             db.execute(_OPTIMIZE_TRIGRAMS)
