@@ -92,4 +92,4 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         finally:  # also where another Ctrl-C cuts that short
             if process.returncode is None:
                 process.kill()
-    await process.wait()
+                await process.wait()
