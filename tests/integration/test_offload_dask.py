@@ -18,7 +18,7 @@ from snyper.offload.dask_pool import SCHEME, DaskPool
 from snyper.offload.loading import ServicesError
 from snyper.offload.work import Lost, Raised, Rejected, TimedOut
 from snyper.system.self_signed import make_certificate
-from tests.integration.harness import linux_only, until
+from tests.integration.harness import linux_only, until, wait_until
 from tests.integration.test_offload_pool import SERVICES, Desk, ended
 from tools.loopback import free_port
 
@@ -47,8 +47,16 @@ class Cluster:
         options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--preload", "snyper.offload.dask_node")
         self.workers.append(self._start("worker", self.address, *options, "--services", str(services)))
 
+    def wait_for_workers(self) -> None:
+        """Returns once the scheduler knows them."""
+        logs = [self._log(number, "worker") for number in range(len(self.workers))]
+        wait_until(lambda: all("Registered to:" in log.read_text() for log in logs), "the workers")
+
+    def _log(self, number: int, program: str) -> Path:
+        return self._folder / f"log-{number}-{program}"
+
     def _start(self, *command: str) -> subprocess.Popen[str]:
-        log = self._stack.enter_context((self._folder / f"log-{len(self.workers)}-{command[0]}").open("w"))
+        log = self._stack.enter_context(self._log(len(self.workers), command[0]).open("w"))
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *command], env=self._env, stdout=log, stderr=log, text=True
         )
@@ -83,6 +91,7 @@ def cluster(certificate: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         cluster = Cluster(stack, certificate, tmp_path_factory.mktemp("cluster"))
         cluster.add_worker()
         cluster.add_worker()
+        cluster.wait_for_workers()
         yield cluster
 
 

@@ -1,7 +1,6 @@
 """The serial port as mpremote gets it, on a pseudo-terminal."""
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 
@@ -50,24 +49,26 @@ def test_a_read_waits_for_what_is_missing_and_no_longer_than_its_timeout(
 
 
 class StallingPort:
-    """A port in whose first read this computer stands still. The board, on it or held up by it, answers a
-    little later.
+    """A port in whose first read this computer stands still. The board, on it or held up by it, answers two
+    looks later.
     """
 
     def __init__(self, port: serial.Serial, board: int, answer: bytes) -> None:
         self._port = port
         self._board = board
         self._answer = answer
+        self._looks = 0
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._port, name)
 
     def read(self, size: int) -> bytes:
-        if self._answer:
+        self._looks += 1
+        if self._looks == 1:
             time.sleep(STALL_S)
-            threading.Timer(0.1, os.write, (self._board, self._answer)).start()
-            self._answer = b""
             return b""
+        if self._looks == 3:
+            os.write(self._board, self._answer)
         return bytes(self._port.read(size))
 
 
