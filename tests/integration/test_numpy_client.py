@@ -21,7 +21,7 @@ from snyper.arrays import NumpyClient
 from snyper.device import BadAnswer, Refused, Unreachable, retrying
 from tests.integration.arrays_harness import Arrays, ended_gateways, saved
 from tests.integration.device_harness import Scripted, relayed, scripted_server
-from tests.integration.harness import HOST
+from tests.integration.harness import DEADLINE_S, HOST, linux_only
 
 NOBODY = f"http://{HOST}:9"
 
@@ -308,6 +308,23 @@ def test_the_command_shows_a_signal(tmp_path: Path) -> None:
     finally:
         assert gateway.end() == 0
     assert snyper("stream", "--to", gateway.url).returncode == 3
+
+
+@pytest.mark.slow
+@linux_only  # for /dev/full
+def test_a_signal_into_what_takes_none(tmp_path: Path) -> None:
+    gateway = Arrays(tmp_path, "--demo-signal")
+    command = [sys.executable, "-m", "snyper.cli", "arrays", "stream", "--to", gateway.url]
+    try:
+        for options in (["--duration", "60"], ["--json"]):
+            with Path("/dev/full").open("wb") as full:
+                done = subprocess.run(
+                    [*command, *options], stdout=full, stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S
+                )
+            said = "snyper: stdout cannot be written: No space left on device\n1 packet\n"
+            assert (done.returncode, done.stderr) == (1, said)
+    finally:
+        assert gateway.end() == 0
 
 
 def test_where_there_is_no_signal_the_command_says_so(gateway: Arrays) -> None:

@@ -177,7 +177,8 @@ def stream(
     async def listen() -> None:
         explaining = asyncio.create_task(explain())
         try:
-            await asyncio.wait_for(client.connect_streaming(show), duration)
+            async with asyncio.timeout(duration):
+                await client.connect_streaming(show)
         except TimeoutError:
             pass
         finally:
