@@ -160,6 +160,7 @@ def test_records_are_exported_and_that_is_logged(tmp_path: Path) -> None:
         ("--csv", "a", "--zip", "b"),
         ("--csv", "a", "--from", "soon"),
         ("--csv", "a", *of_bangkok[:2], "--zone", "Mars"),
+        ("--csv", "a", "--zone", "Mars"),
     ):
         assert snyper("export", str(folder), *wrong).returncode == 2
     nowhere = snyper("export", str(folder), "--zip", str(tmp_path / "nowhere" / "a.zip"))

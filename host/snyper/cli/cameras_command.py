@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, TypeVar
 
@@ -202,18 +203,23 @@ def export_records(
     """
     file = csv if archive is None else archive
     if file is None or (csv is not None and archive is not None):
-        fail("one of --csv FILE and --zip FILE", EXIT_USAGE)
+        fail("name one of --csv FILE and --zip FILE", EXIT_USAGE)
     extras.need("cameras", "`snyper cameras`")
     from snyper.cameras.export import CSV, ZIP
     from snyper.cameras.log import EXPORT, Entry, folded_pattern
     from snyper.cameras.records import RecordQuery
+    from snyper.cameras.times import zone_named
 
+    try:
+        read_in = zone_named(zone)
+    except ValueError as error:
+        fail(one_line(f"--zone: {error}"), EXIT_USAGE)
     query = RecordQuery(
         camera_id=camera,
         checkpoint_id=checkpoint,
         plate=plate,
-        from_s=_seconds("--from", begin, zone),
-        until_s=_seconds("--until", end, zone),
+        from_s=_seconds("--from", begin, read_in),
+        until_s=_seconds("--until", end, read_in),
     )
     asked = {"camera_id": camera, "checkpoint_id": checkpoint, "from": begin, "until": end}
     what = {name: value for name, value in asked.items() if value is not None}
@@ -258,15 +264,12 @@ def _write_some(parts: Iterator[bytes], target: BinaryIO) -> int:
     return size
 
 
-def _seconds(option: str, text: str | None, zone: str) -> float | None:
-    from snyper.cameras.times import bound_of, zone_named
+def _seconds(option: str, text: str | None, zone: tzinfo) -> float | None:
+    from snyper.cameras.times import bound_of
 
     if text is None:
         return None
-    try:
-        time_s = bound_of(text, zone_named(zone))
-    except ValueError as error:
-        fail(one_line(f"--zone: {error}"), EXIT_USAGE)
+    time_s = bound_of(text, zone)
     if time_s is None:
         fail(f"{option} is a time such as 2024-12-19T10:00:00Z", EXIT_USAGE)
     return time_s
