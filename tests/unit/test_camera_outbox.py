@@ -188,7 +188,10 @@ def test_a_damaged_file_is_put_beside(tmp_path: Path, caplog: pytest.LogCaptureF
     outbox = Outbox(path)
     assert "is damaged" in caplog.text
     assert added(outbox, "a") == 1
-    assert [one.read_bytes()[:11] for one in tmp_path.glob("outbox.damaged-*")] == [b"no database"]
+    [beside] = tmp_path.glob("outbox.damaged-*")
+    assert beside.read_bytes()[:11] == b"no database"
+    assert "0 things that waited in it could be read" in caplog.text
+    assert f"they are in {beside} alone, and lost unless somebody repairs that" in caplog.text
 
 
 def test_what_is_damaged_later_costs_only_what_is_there(

@@ -252,18 +252,27 @@ class Outbox:
             self._database.close()
         last_seq, damaged = self.last_seq, self._put_beside()
         self._open()
+        taken = 0
         try:
             with contextlib.closing(self._connected(damaged)) as old:
-                self._take_over(old)
+                taken = self._take_over(old)
         except _UNREADABLE:
             pass  # nothing of it can be read
+        _log.error(
+            "%d things that waited in it could be read, and are told; if there were more, they are in %s"
+            " alone, and lost unless somebody repairs that: move it away, or remove it",
+            taken,
+            damaged,
+        )
         # What is under way goes by its number, which nothing else may have.
         self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'items'")
         self.last_seq = max(last_seq, self.last_seq)
         self._database.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", (self.last_seq,))
 
-    def _take_over(self, old: sqlite3.Connection) -> None:
-        """Take over what can be read, in its order: from each end of the file up to where it is damaged."""
+    def _take_over(self, old: sqlite3.Connection) -> int:
+        """Take over what can be read, in its order, from each end of the file up to where it is damaged;
+        return how many things that were.
+        """
         found: set[int] = set()
         for order in ("ASC", "DESC"):
             with contextlib.suppress(*_UNREADABLE):
@@ -286,7 +295,7 @@ class Outbox:
         with contextlib.suppress(*_UNREADABLE):
             for name, value in old.execute("SELECT name, value FROM counts").fetchall():
                 self._count(name, value)
-        _log.error("of the damaged outbox %d things could be read: they are told", taken)
+        return taken
 
     def _put_beside(self) -> Path:
         beside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
