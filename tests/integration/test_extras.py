@@ -12,7 +12,7 @@ INSTALL = "pip install 'snyper"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "module", "extra"),
+    ("arguments", "modules", "extra"),
     [
         (("play", "--no-open"), "nicegui", "dashboard"),
         (("dashboard", "--no-open"), "nicegui", "dashboard"),
@@ -22,6 +22,7 @@ INSTALL = "pip install 'snyper"
         (("gateway", "--arrays", "arrays"), "numpy", "arrays"),
         (("arrays", "list"), "numpy", "arrays"),
         (("gateway", "--demo-signal"), "numpy", "arrays"),
+        (("gateway", "--cameras", "cameras"), "sqlalchemy uvicorn", "cameras"),
         (("simulate-signal",), "numpy", "arrays"),
         (("simulate-cameras",), "sqlalchemy", "cameras"),
         (("arrays", "record", "lab1/signal"), "numpy", "arrays"),
@@ -34,9 +35,12 @@ INSTALL = "pip install 'snyper"
     ids=lambda value: value[0] if isinstance(value, tuple) else value,
 )
 def test_an_extra_that_is_missing(
-    arguments: tuple[str, ...], module: str, extra: str, tmp_path: Path
+    arguments: tuple[str, ...], modules: str, extra: str, tmp_path: Path
 ) -> None:
-    program = f"import sys; sys.modules[{module!r}] = None; from snyper.cli.main import main; main()"
+    """The first of `modules` is named: its extra brings the others."""
+    missing = modules.split()
+    without = f"import sys; sys.modules.update(dict.fromkeys({missing!r}))"
+    program = f"{without}; from snyper.cli.main import main; main()"
     result = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
@@ -48,5 +52,7 @@ def test_an_extra_that_is_missing(
     )
     assert result.returncode == 1
     [line] = (result.stdout + result.stderr).splitlines()
-    assert line.endswith(f" needs {module}, which is not installed: {sys.executable} -m {INSTALL}[{extra}]'")
+    assert line.endswith(
+        f" needs {missing[0]}, which is not installed: {sys.executable} -m {INSTALL}[{extra}]'"
+    )
     assert left_in(tmp_path) == []

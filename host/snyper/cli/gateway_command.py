@@ -158,6 +158,8 @@ def gateway(
     """Serve a hub, arrays, a signal and cameras over HTTP until Ctrl-C, to programs that do not speak its
     protocol.
     """
+    if cameras is not None:
+        extras.need("cameras", "serving cameras")  # which brings that of a gateway, too
     extras.need("gateway", "serving over HTTP")
     if stream is not None and demo_signal:
         fail("one signal: --stream or --demo-signal", EXIT_USAGE)
@@ -172,8 +174,6 @@ def gateway(
     serves_itself = arrays is not None or demo_signal or cameras is not None
     if hub is None and (stream is not None or name is not None or not serves_itself):
         hub = DEFAULT_HUB
-    if cameras is not None:
-        extras.need("cameras", "serving cameras")
     if database is not None:
         extras.need("postgresql", "keeping records in PostgreSQL")
     if arrays is not None or demo_signal or stream is not None:

@@ -52,7 +52,7 @@ def simulate_cameras(
     """Simulate cameras that tell a hub's service `cameras` the plates they read; `snyper gateway --cameras
     FOLDER --hub HOST:PORT` is that service.
     """
-    extras.need("cameras", "drawing pictures")
+    extras.need("cameras", "`snyper simulate-cameras`")
     from snyper.cameras.camera import Camera, Delivery
     from snyper.cameras.outbox import Outbox
     from snyper.cameras.simulated import run_camera
