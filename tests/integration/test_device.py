@@ -235,10 +235,10 @@ def test_what_does_not_pass_is_tried_once(status: int) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_server_that_has_moved_is_said() -> None:
+def test_a_server_that_sends_on_is_said_to() -> None:
     with (
-        scripted_server(lambda request: request.answer(301, b"", Location="https://a/b")) as server,
-        pytest.raises(Refused, match="https://a/b"),
+        scripted_server(lambda request: request.answer(307, b"", Location="https://a/b")) as server,
+        pytest.raises(Refused, match="it sends on to https://a/b: give the address of that"),
     ):
         RemoteFileAdapter(server.url).process_data(1)
     assert len(server.requests) == 1
@@ -337,7 +337,7 @@ def test_nobody_there() -> None:
 @pytest.mark.parametrize(
     ("cut", "said"),
     [
-        (0, "the connection was lost"),
+        (0, "the connection was lost before any answer"),
         (10, "the answer is no HTTP"),
         (60, "cut off"),
         (-2, "cut off after 4,998 of 5,000 bytes: try again"),
@@ -652,6 +652,8 @@ def test_a_command_says_what_is_wrong_with_tls(program: str, tmp_path: Path) -> 
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         unknown = send(url)
+        none = send(server.url)
+    assert (none.returncode, "is it https:// and not http://?" in none.stderr) == (3, True), none.stderr
     assert (plain.returncode, "is it http:// and not https://?" in plain.stderr) == (3, True), plain.stderr
     assert (unknown.returncode, "SNYPER_CA_FILE names" in unknown.stderr) == (1, True), unknown.stderr
     assert "_ssl.c" not in plain.stderr + unknown.stderr

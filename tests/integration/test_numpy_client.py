@@ -1,5 +1,6 @@
 """`NumpyClient` and `snyper arrays`, with a gateway, over cuts, and with what is no gateway."""
 
+import asyncio
 import io
 import json
 import os
@@ -206,6 +207,15 @@ def test_what_is_no_gateway() -> None:
                 client.get_array(which)
         with pytest.raises(BadAnswer):
             client.health()
+
+
+def test_a_signal_without_an_answer_may_want_tls() -> None:
+    with (
+        scripted_server(lambda request: setattr(request, "close_connection", True)) as server,
+        NumpyClient(server.url) as client,
+        pytest.raises(Unreachable, match="lost before any answer: is it https://"),
+    ):
+        asyncio.run(client.connect_streaming())
 
 
 # --- the command

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from snyper.arrays.packet_format import SUBPROTOCOL, unpack
 from snyper.arrays.way import OnData
-from snyper.device.answer import reason_of
+from snyper.device.answer import reason_of, unanswered
 from snyper.device.connection import Connection
 from snyper.device.errors import BadAnswer, Unreachable
 from snyper.device.retrying import check
@@ -95,7 +95,9 @@ class SignalListener:
         except SSLCertVerificationError:
             raise
         except (OSError, WebSocketException) as error:
-            raise Unreachable(f"{self._url}: {reason_of(error)}") from error
+            is_lost = isinstance(error.__cause__, (EOFError, ConnectionResetError))
+            reason = unanswered(self._url.startswith("wss")) if is_lost else reason_of(error)
+            raise Unreachable(f"{self._url}: {reason}") from error
 
 
 async def _say(web_socket: ClientConnection, action: str) -> None:

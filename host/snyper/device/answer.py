@@ -89,7 +89,7 @@ class Answer:
         people, as servers of another kind send them, it is who sends it and its title.
         """
         if 300 <= self.status < 400 and self.header("Location"):
-            return f"it is at {self.header('Location')} now"
+            return f"it sends on to {self.header('Location')}: give the address of that"
         if self._is_page:
             return self._shown_page()
         text = self._begin().decode("utf-8", "replace")
@@ -176,13 +176,18 @@ class Answer:
 
 def reason_of(error: BaseException) -> str:
     """Say in a few words what a connection was lost by."""
-    if isinstance(error, http.client.RemoteDisconnected):
-        return "the connection was lost"
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
         return "no TLS is spoken there: is it http:// and not https://?"
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return f"the answer is no HTTP ({str(error) or type(error).__name__})"
+
+
+def unanswered(is_tls: bool) -> str:
+    """Say that a connection was lost before any answer, as one is where TLS is spoken to who speaks none."""
+    return "the connection was lost" + (
+        "" if is_tls else " before any answer: is it https:// and not http://?"
+    )
 
 
 def _filename_of(disposition: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple, Unio
 from urllib.parse import urljoin, urlsplit
 
 from snyper.device import settings
-from snyper.device.answer import Answer, Lost, reason_of
+from snyper.device.answer import Answer, Lost, reason_of, unanswered
 from snyper.device.errors import BadAnswer, Unreachable
 from snyper.device.limits import Limits
 
@@ -225,6 +225,8 @@ def _send(connected: http.client.HTTPConnection, body: Body) -> bool:
 def _answer_of(connected: http.client.HTTPConnection) -> Answer:
     try:
         return Answer(connected.getresponse())
+    except ConnectionResetError as error:
+        raise Lost(unanswered(isinstance(connected, http.client.HTTPSConnection))) from error
     except (OSError, http.client.HTTPException) as error:
         raise Lost(reason_of(error)) from error
 
