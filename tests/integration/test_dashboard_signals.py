@@ -501,6 +501,7 @@ def test_a_recording_is_opened_zoomed_and_moved_through(
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
     expect(plot).to_have_attribute("data-highest", "0")
+    plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 50)
@@ -508,9 +509,11 @@ def test_a_recording_is_opened_zoomed_and_moved_through(
     page.mouse.move(box["x"] + 60, box["y"] + 50, steps=4)
     page.mouse.up()
     expect(plot).to_have_attribute("data-highest", "7")
+    shutil.rmtree(place)
+    gone = page.request.get("/export/signal", params={"recording": name, "from_us": 0, "to_us": 1})
+    assert (gone.status, "no such recording" in gone.text()) == (404, True)
     page.get_by_role("button", name=f"Close {name}", exact=True).click()
     expect(panel(page, name)).to_have_count(0)
-    shutil.rmtree(place)
     desk.is_fine()
 
 

@@ -78,6 +78,10 @@ class RecordedPast:
         """Return a recording of the list."""
         return next((one for one in self.shelf if one.folder == folder), None)
 
+    def is_there(self, folder: str) -> bool:
+        """Tell whether a recording of the list is still one."""
+        return (self.place / folder / DESCRIPTION).exists()
+
     def refresh(self, opened: Collection[str] = ()) -> None:
         """Have the list read, in the background, if that is due: of those that are open as they are now."""
         if self._listing is None and steady.now_s() - self._listed_s >= LIST_S:

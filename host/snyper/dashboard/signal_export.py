@@ -40,6 +40,8 @@ def add_route(app: FastAPI, feed: HubFeed, exports: Exports) -> None:
                 "there is nothing of that any more",
             )
         except (OSError, RecordingError) as error:
+            if recording and not feed.past.is_there(recording):  # removed since it was listed
+                return PlainTextResponse("there is no such recording any more", 404)
             return PlainTextResponse(f"it cannot be exported: {error}", 500)
 
 
