@@ -62,7 +62,9 @@ def list_recordings(folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> N
             cells = (one["recording"], one["stream"], one["began"] or "", lasts)
             table.add_row(*map(one_line, cells), f"{one['samples']:,}", f"{one['missing']:,}")
         out.print(table)
-    err.print(plural(len(found), "recording"))
+    err.print(
+        one_line(f"{plural(len(found), 'recording')} in {shown(folder)}"), highlight=False, soft_wrap=True
+    )
 
 
 @recordings.command()

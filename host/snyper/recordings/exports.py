@@ -78,7 +78,7 @@ def write_zarr(
     import zarr
 
     if path.exists():
-        raise FileExistsError(f"{path} is there already")
+        raise FileExistsError(f"{path} is there already: remove it, or name another")
     epochs = _epochs_of(recording, epoch)
     total = sum(one.samples for one in epochs)
     with part_folder(path) as part:
