@@ -32,6 +32,13 @@ pytestmark = [*needs_browser, pytest.mark.slow]
 MARKUP = "<img src=x onerror=window.harmed=1>"
 
 
+IS_WHOLE = """(all) => all.map((it) => {
+    const own = it.offsetWidth, whole = (it.style.width = "max-content", it.offsetWidth);
+    it.style.width = "";
+    return own >= whole;
+})"""  # of fields: as wide as what stands in them
+
+
 def picture(shade: int) -> str:
     file = io.BytesIO()
     Image.new("RGB", (400, 200), (shade, 90, 90)).save(file, "JPEG")
@@ -223,6 +230,10 @@ def test_who_is_asleep_is_so_on_a_phone_too_and_no_counter_is_cut(page: Page, ga
     expect(tile(page, "sleeper").locator(".state")).to_contain_text("asleep until")
     page.set_viewport_size({"width": 390, "height": 844})
     assert tile(page, "sleeper").evaluate("(it) => it.scrollWidth <= it.clientWidth")
+    lines = (
+        tile(page, "sleeper").locator(".about > *").evaluate_all("(all) => all.map((it) => it.offsetLeft)")
+    )
+    assert lines[0] == lines[1], "its age has a line of its own, however long it is"
     counters = page.locator(".stats dt, .stats dd")
     expect(counters).to_have_count(12)
     assert counters.evaluate_all("(all) => all.filter((it) => it.scrollWidth > it.clientWidth).length") == 0
@@ -251,6 +262,10 @@ def test_many_are_found_and_times_are_typed_by_keyboard(page: Page, gateway: Cam
     expect(page.get_by_label("From")).to_have_value("2026-12-01T10:05")
     page.keyboard.press("Enter")
     expect(page.locator(".records .heads .hint")).to_have_text("8 records")
+    times = page.locator(".records input[type=datetime-local]")
+    for width in (1280, 700, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert times.evaluate_all(IS_WHOLE) == [True, True], width
 
 
 def test_a_gateway_that_is_lost_is_said_to_be_and_goes_on(

@@ -254,8 +254,8 @@ export default {
             <label>Plate<input ref="plate" v-model="form.plate" maxlength="128" autocomplete="off" autocapitalize="characters" spellcheck="false" placeholder="ABC1234, AB*, ~1ABC1234" aria-describedby="plate-help" /></label>
             <label>Camera<input v-model="form.camera_id" list="known-cameras" maxlength="128" autocomplete="off" placeholder="any" /></label>
             <label>Checkpoint<input v-model="form.checkpoint_id" list="known-places" maxlength="128" autocomplete="off" placeholder="any" /></label>
-            <label>From<input v-model="form.from" type="datetime-local" max="9999-12-31T23:59" /></label>
-            <label>Until<input v-model="form.until" type="datetime-local" max="9999-12-31T23:59" /></label>
+            <label class="time">From<input v-model="form.from" type="datetime-local" max="9999-12-31T23:59" /></label>
+            <label class="time">Until<input v-model="form.until" type="datetime-local" max="9999-12-31T23:59" /></label>
             <div class="actions">
               <button type="submit" class="button primary"><span v-html="pictures.find"></span><span>Search</span></button>
               <button type="button" class="button" :disabled="!isAsked" @click="clear">Clear</button>
