@@ -5,11 +5,11 @@
 Needs Chromium (`apt install chromium`).
 """
 
+import argparse
 import asyncio
 import io
 import itertools
 import math
-import sys
 import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -304,6 +304,8 @@ def _write_moving(frames: list[Image.Image], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else _DEFAULT
+    parser = argparse.ArgumentParser(prog="tools.pictures", description="Take the pictures of the dashboard.")
+    parser.add_argument("directory", nargs="?", type=Path, default=_DEFAULT, help="where they go")
+    chosen = parser.parse_args().directory
     chosen.mkdir(parents=True, exist_ok=True)
     asyncio.run(take(chosen))
