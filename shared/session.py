@@ -124,7 +124,8 @@ class Session:
                 is_by_all = self.is_refused and not self._at
                 await sleep_ms(self._backoff.next_ms(self.max_refused_ms if is_by_all else None))
         finally:
-            self._change(_STOP)
+            if self.state == SessionState.WAITING:  # else Ctrl-C came in the middle of a change
+                self._change(_STOP)
 
     async def attempt(self) -> None:
         """Connect once. Returns when that has failed or the link has ended; `last_error` says why. May be

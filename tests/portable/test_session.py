@@ -160,6 +160,26 @@ async def test_it_is_cancelled_on_its_way() -> None:
         assert peer.last_error is None
 
 
+async def test_ctrl_c_in_the_middle_of_a_change_is_told_as_that() -> None:
+    """A board prints each change to its USB, which can take a while; there a Ctrl-C is no failed boot."""
+
+    def interrupt(state: str) -> None:
+        seen.append(state)
+        if state == at:
+            raise KeyboardInterrupt
+
+    for at in FAILED_TO_DIAL:
+        seen: "list[str]" = []
+        peer = _Peer(NOWHERE)
+        peer.on_state = interrupt  # type: ignore[method-assign]
+        try:
+            await peer.run()
+        except KeyboardInterrupt:
+            assert at in seen
+            continue
+        raise AssertionError("it should end")
+
+
 # --- with one
 
 
