@@ -517,6 +517,31 @@ def test_a_recording_is_opened_zoomed_and_moved_through(
     desk.is_fine()
 
 
+def test_the_axis_of_large_numbers_is_seen_whole(desk: Watched, url: str, dashboard_folder: Path) -> None:
+    place = dashboard_folder / "recordings"
+    place.mkdir()
+    writer = RecordingWriter(place / "20200103T000000Z-large", "lab16", "wave")
+    writer.begin("e", StreamSpec("<f8", (), 1_000.0))
+    writer.write_block(0, numpy.linspace(-9_110_000, -9_080_000, 1_000), 0, 0, 40)
+    writer.close()
+    page = desk.context.new_page()
+    page.add_init_script("""
+        const fill = CanvasRenderingContext2D.prototype.fillText;
+        window.drawn = [];
+        CanvasRenderingContext2D.prototype.fillText = function (words, x, y, room = Infinity) {
+            const width = Math.min(room, this.measureText(words).width);
+            if (this.textAlign === "right") drawn.push([words, x - width]);
+            fill.call(this, words, x, y, room);
+        };
+    """)
+    page.goto("/signals")
+    page.get_by_role("button", name="Open lab16/wave").click()
+    page.wait_for_function("drawn.some(([words]) => words.includes('e+6'))")
+    assert page.evaluate("drawn.filter(([, left]) => left < 0)") == []
+    shutil.rmtree(place)
+    desk.is_fine()
+
+
 def test_a_recording_that_grows_does_so_in_its_plot(desk: Watched, url: str, dashboard_folder: Path) -> None:
     place = dashboard_folder / "recordings"
     place.mkdir()

@@ -132,7 +132,7 @@ const Plot = {
         pen.moveTo(box.left, at);
         pen.lineTo(box.right, at);
         pen.stroke();
-        pen.fillText(tick(value, range.step), box.left - 8, at);
+        pen.fillText(tick(value, range.step), box.left - 8, at, box.left - 8);  // narrower where it has no room
       }
     },
     // What moves has seconds until now below it, what stays the time of day.
