@@ -100,6 +100,8 @@ def test_without_a_gateway_it_says_how_to_have_one(browser: Browser, hub: HubPro
     ):
         page = desk.context.new_page()
         page.goto("/signals")
-        expect(page.locator(".arrays")).to_contain_text(f"None to be had at {where}")
+        expect(page.locator(".arrays")).to_contain_text(
+            f"None to be had at {where}: Connection refused: is a server running there? To store some there"
+        )
         expect(page.locator(".arrays code")).to_have_text("snyper gateway --arrays FOLDER")
         desk.is_fine()

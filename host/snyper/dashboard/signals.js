@@ -692,7 +692,7 @@ export default {
       </template>
       <section v-if="state && arrays" class="arrays" aria-label="Arrays">
         <h2>Arrays</h2>
-        <p v-if="arrays.problem" class="hint">None to be had at {{ state.gateway }}: {{ arrays.problem }}. To store some there: <code>snyper gateway --arrays FOLDER</code></p>
+        <p v-if="arrays.problem" class="hint">None to be had at {{ state.gateway }}: {{ arrays.problem }} To store some there: <code>snyper gateway --arrays FOLDER</code></p>
         <p v-else class="hint">{{ arrays.count.toLocaleString("en") }} stored at {{ state.gateway }}</p>
         <ul>
           <li v-for="one in arrays.arrays" :key="one.index" class="panel" :aria-label="one.name">

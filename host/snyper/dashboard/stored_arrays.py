@@ -78,10 +78,11 @@ class StoredArrays:
             page.said = await self._run(lambda: _faces(self._client.newest_arrays(SHOWN, before)))
             wait_s = LIST_S
         except TransferError as error:
-            page.said = {"problem": harmless(one_line(str(error)))[:_MOST_CHARS], "arrays": []}
+            words = str(error).removeprefix(f"{self.where}: ")  # which the page says itself
+            page.said = {"problem": _sentence(harmless(one_line(words))[:_MOST_CHARS]), "arrays": []}
         except (KeyError, TypeError, ValueError) as error:
             log_fault("a list of arrays has no sense", error)
-            page.said = {"problem": "what it answers has no sense", "arrays": []}
+            page.said = {"problem": "what it answers has no sense.", "arrays": []}
         finally:
             page.due_s, self._listing = steady.now_s() + wait_s, None
 
@@ -93,6 +94,10 @@ class _Page:
         self.said: Said | None = None
         self.due_s = 0.0
         self.seen_s = 0.0
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "?")) else words + "."
 
 
 def _faces(answer: Said) -> Said:
