@@ -11,6 +11,7 @@ from snyper.cli.commands import HubOption, Json, run
 from snyper.cli.output import err, fail
 from snyper.client import DEFAULT_HUB, certificate
 from snyper.client.addresses import dial_hub
+from snyper.client.console_session import why_unreachable
 from snyper.client.environment import client_key
 from snyper.client.service_session import check_name
 from snyper.device.logs import log_to_stderr
@@ -72,5 +73,7 @@ class _Source(Device):
             err.print(f"simulate-signal: the hub at {self.shown_hub} is there")
         elif state == SessionState.WAITING and self._is_here is not False and not self.is_ending:
             self._is_here = False
-            why = f" ({one_line(str(self.last_error))})" if self.last_error is not None else ""
+            error = self.last_error
+            words = why_unreachable(error) if isinstance(error, OSError) else one_line(str(error or ""))
+            why = f" ({words})" if words else ""
             err.print(f"simulate-signal: no hub at {self.shown_hub}{why}: this goes on when it is there")

@@ -74,7 +74,7 @@ class ConsoleSession(Session):
         """Return why there is no hub: NoHubError, but for what a hub itself has refused."""
         error = self.last_error
         if isinstance(error, OSError):
-            return NoHubError(_why_unreachable(error))
+            return NoHubError(why_unreachable(error))
         if isinstance(error, ProtocolError) and error.code == ErrorCode.UNAUTHORIZED:
             return ProtocolError(error.code, f"{error.message} ({self._advice()})")
         if self._was_connected:
@@ -141,7 +141,7 @@ class ConsoleSession(Session):
         self._on_change(state)
 
 
-def _why_unreachable(error: OSError) -> str:
+def why_unreachable(error: OSError) -> str:
     """Explain in few words why nobody could be dialled."""
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there"
