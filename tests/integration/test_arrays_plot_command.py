@@ -102,6 +102,7 @@ async def test_what_goes_wrong_is_one_line(gateway: Arrays, tmp_path: Path) -> N
         ((f"{tmp_path}/words.npy",), "is no .npy file of numbers", 1),
         ((f"{tmp_path}/archive.npy",), "is no .npy file of numbers", 1),
         ((f"{tmp_path}/missing.npy",), "No such file", 1),
+        ((f"{tmp_path}/",), "is no recording: it has no recording.json", 1),
         ((f"{tmp_path}/recording", "--slice", "3"), "no --slice", 2),
         ((f"{tmp_path}/recording", "--begin", "9"), "it lasts 3.999 s", 1),
         (("spike", "--begin", "9"), "--slice is of an array", 2),

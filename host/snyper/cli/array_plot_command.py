@@ -65,14 +65,15 @@ def plot(
     extras.need("plot", "plotting an array")
     path = Path(which)
     channels = channel or []
-    if (path / "recording.json").exists():
+    is_file = which.lower().endswith(_SUFFIX)
+    if (path / "recording.json").exists() or (path.name != which and not is_file):  # no name has a slash
         if part:
             raise typer.BadParameter("a recording has --begin and --end, no --slice", param_hint="--slice")
         drawn = _of_recording(path, begin, end, channels, rolling)
     else:
         if begin is not None or end is not None:
             raise typer.BadParameter("--begin and --end are of a recording: --slice is of an array")
-        if which.lower().endswith(_SUFFIX):
+        if is_file:
             drawn = _of_file(path, shown(path), part, channels, rolling)
         else:
             drawn = _of_stored(which, part, channels, rolling, to, hub, timeout)
