@@ -337,3 +337,21 @@ async def test_no_more_streams_are_read_than_there_may_be(monkeypatch: pytest.Mo
     async with stream_hub() as hub, feed_of(hub) as feed:
         assert [feed.want(f"lab{number}/count") is None for number in range(3)] == [False, False, True]
         await asyncio.sleep(0)
+
+
+async def test_of_a_source_that_has_other_channels_now_those_are_seen(tmp_path: Path) -> None:
+    """And what it had before where that is looked at."""
+    async with Recorder(tmp_path / "one", "lab1", "wave", tmp_path / "spill") as recorder:
+        for second, shape in enumerate(((2,), (), (3,))):
+            spec = StreamSpec("<f4", shape, 1_000.0)
+            samples = numpy.full((1_000, *shape), second, "<f4")
+            block = Block(f"run {second}", 0, samples, second * 1_000_000, 0, second * 1_000_000)
+            await recorder.put(block, spec, "hub")
+    past = RecordedPast(tmp_path)
+    for until_s, shape in ((3, (3,)), (2, ()), (1, (2,))):
+        found = await past.of_recording("one", Window(0, until_s * 10 - 1, 100_000))
+        assert found is not None
+        low, high = found.columns[:2]
+        assert (found.spec.shape, low.shape[1:]) == (shape, (max(1, *shape, 0),))
+        assert (low.min(), high.max()) == (until_s - 1, until_s - 1)
+    past.close()

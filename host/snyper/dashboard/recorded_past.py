@@ -16,7 +16,7 @@ import numpy
 from snyper.dashboard.faults import log_fault
 from snyper.recordings import Recording, RecordingError, open_recording
 from snyper.recordings.layout import DESCRIPTION
-from snyper.recordings.overview import drawn_channels, drawn_columns
+from snyper.recordings.overview import drawn_channels, drawn_columns, overview_of
 from snyper.recordings.recording import read_description
 from snyper.recordings.retention import recordings_in
 from snyper.streams import StreamSpec
@@ -255,16 +255,16 @@ def _columns_of(folder: Path, window: Window, ahead_us: int) -> Past | None:
 
 def _columns(recording: Recording, window: Window, ahead_us: int) -> Past | None:
     """Return what a recording has of a time, in a clock that is so far ahead of its own."""
-    epochs = recording.epochs
     from_us, to_us = window.from_us - ahead_us, window.to_us - ahead_us
-    if not sum(one.samples for one in epochs) or epochs[0].begin_us >= to_us:
+    epochs = [one for one in recording.epochs if one.samples and one.begin_us < to_us]
+    if not epochs:
         return None
     end_us = recording.span_us[1]
     if end_us < from_us:
         return None
-    spec = epochs[-1].spec
+    spec = epochs[-1].spec  # what has other channels is left out
     channels = drawn_channels(spec, range(min(prod(spec.shape), MOST_CHANNELS)))
-    found = recording.overview(from_us, to_us, window.last - window.first + 1, channels)
+    found = overview_of(recording, from_us, to_us, window.last - window.first + 1, channels, spec)
     rows = numpy.flatnonzero(found.samples)
     numbers = (found.edges_us[rows] + ahead_us + window.width_us // 2) // window.width_us
     marks = [(mark.at_us + ahead_us, mark.name) for mark in recording.marks if from_us <= mark.at_us < to_us]

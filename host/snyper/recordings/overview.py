@@ -57,10 +57,15 @@ _Rows = tuple[Array, Cells]  # owners, and of each what some range of numbers in
 
 
 def overview_of(
-    recording: "Recording", begin_us: int, end_us: int, columns: int, channels: Sequence[int] | None
+    recording: "Recording",
+    begin_us: int,
+    end_us: int,
+    columns: int,
+    channels: Sequence[int] | None,
+    like: StreamSpec | None = None,
 ) -> Overview:
     """Return the overview of what was captured from one instant until before another, of all channels or of
-    some. Raises ValueError, RecordingError, OSError.
+    some, without the epochs that have not as many as `like`. Raises ValueError, RecordingError, OSError.
     """
     if not (-MAX_US <= begin_us < end_us <= MAX_US and columns > 0):
         raise ValueError("an overview has at least one column, and its end is after its begin")
@@ -70,6 +75,8 @@ def overview_of(
     made: _Columns | None = None
     for part in recording.parts_between(int(edges_us[0]), int(edges_us[-1])):
         if part.first >= part.end:
+            continue
+        if like is not None and channel_count(part.spec) != channel_count(like):
             continue
         if made is None:
             made = _Columns(edges_us, channel_count(part.spec), channels)
