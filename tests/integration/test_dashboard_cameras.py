@@ -272,6 +272,9 @@ def test_a_gateway_that_is_lost_is_said_to_be_and_goes_on(
     browser: Browser, hub: HubProcess, tmp_path: Path
 ) -> None:
     listen = f"{HOST}:{free_port()}"
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nwhen = {class = "person"}\nthen = "cease_fire"\n')
+    with_rules = ("--hub", hub.address, "--rules", str(rules))
     with (
         running_dashboard(tmp_path, hub.address, cameras=f"http://{listen}") as url,
         watched_context(browser, url) as desk,
@@ -279,12 +282,14 @@ def test_a_gateway_that_is_lost_is_said_to_be_and_goes_on(
         page = desk.context.new_page()
         page.goto("/cameras")
         expect(page.locator(".empty")).to_contain_text("Nobody answers there.")
-        with CameraGateway(tmp_path / "gateway", "--listen", listen) as gateway:
-            send(gateway, detection("yard", "AB 1"))
+        with CameraGateway(tmp_path / "gateway", "--listen", listen, *with_rules) as gateway:
+            send(gateway, detection("yard", "AB 1", vehicle_detections=[{"class": "person"}]))
             expect(tile(page, "yard")).to_have_attribute("data-live", "true")
+            expect(page.get_by_role("region", name="Rules")).to_contain_text("rule not applied: late")
         expect(page.locator(".cameras > .alarm")).to_contain_text(f"The gateway at http://{listen} is lost")
         expect(tile(page, "yard")).to_have_attribute("data-live", "false")
         expect(tile(page, "yard").locator(".state")).to_have_text("not known")
         with CameraGateway(tmp_path / "gateway", "--listen", listen):
             expect(tile(page, "yard").locator(".state")).to_have_text("here")
+            expect(page.get_by_role("region", name="Rules")).to_contain_text("The gateway has none now.")
         desk.is_fine()

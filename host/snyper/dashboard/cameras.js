@@ -298,7 +298,8 @@ export default {
         </section>
         <section v-if="state.rules.rules.length || state.rules.fired.length" class="panel" aria-label="Rules">
           <header><h2>Rules</h2></header>
-          <div class="table" tabindex="0"><table>
+          <p v-if="!state.rules.rules.length" class="hint">The gateway has none now.</p>
+          <div v-else class="table" tabindex="0"><table>
             <thead><tr><th scope="col">Rule</th><th scope="col">When</th><th scope="col">Then</th></tr></thead>
             <tbody><tr v-for="(rule, at) in state.rules.rules" :key="at"><td v-for="(words, column) in rule" :data-head="['Rule', 'When', 'Then'][column]">{{ words || "–" }}</td></tr></tbody>
           </table></div>
