@@ -1,9 +1,10 @@
 """For how long cameras may be silent: their intervals, grace, sleep."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
+from snyper.cameras.records import CameraSettings
 from snyper.cameras.silence import (
     FIRST_S,
     LEAST_S,
@@ -13,6 +14,7 @@ from snyper.cameras.silence import (
     Intervals,
     read_expectations,
 )
+from snyper.gateway.camera_settings import changed_settings
 
 
 def test_three_intervals() -> None:
@@ -74,6 +76,13 @@ def test_nothing_is_expected_by_default() -> None:
     assert Expectation().asleep_until(datetime(2026, 1, 1)) is None
 
 
+def test_a_file_may_name_as_long_a_time_as_a_request() -> None:
+    [expected] = read_expectations("[a]\ninterval_s = 604800\ngrace_s = 604800").values()
+    body = {"interval_s": expected.interval_s, "grace_s": expected.grace_s}
+    settings = changed_settings(CameraSettings(), body, UTC)
+    assert (settings.interval_s, settings.grace_s) == (604_800, 604_800)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -83,6 +92,7 @@ def test_nothing_is_expected_by_default() -> None:
         ("[a]\ngrace_s = true", "grace_s"),
         ("[a]\ngrace_s = -1", "grace_s"),
         ("[a]\ngrace_s = nan", "grace_s"),
+        ("[a]\ninterval_s = 604801", "up to 604,800"),
         ("[a]\ninterval_s = 1e9", "interval_s"),
         ('[a]\nasleep = "22:00-06:00"', "a list"),
         ('[a]\nasleep = ["22-6"]', "parts of a day"),

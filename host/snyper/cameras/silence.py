@@ -16,6 +16,7 @@ INTERVALS = 3
 FIRST_S = 60.0  # for who was heard once
 LEAST_S = 5.0
 MOST_S = 86_400.0
+MAX_SET_S = 7 * 86_400.0  # of an interval, and of a grace, that a person sets
 _GAPS = 5  # of which the middle one is the interval
 _TOGETHER_S = 0.5  # what comes within that was sent together
 _SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
@@ -103,8 +104,8 @@ def _expectation(camera_id: str, table: object) -> Expectation:
 
 def _seconds(camera_id: str, table: Mapping[str, object], name: str) -> float:
     given = table.get(name, 0.0)
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= MOST_S:
-        raise ValueError(f"{name} of {camera_id} is a number of seconds up to {MOST_S:,.0f}")
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= MAX_SET_S:
+        raise ValueError(f"{name} of {camera_id} is a number of seconds up to {MAX_SET_S:,.0f}")
     return float(given)
 
 

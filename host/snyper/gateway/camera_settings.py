@@ -7,9 +7,9 @@ from datetime import tzinfo
 from typing import Any
 
 from snyper.cameras.records import CameraSettings, Malformed
+from snyper.cameras.silence import MAX_SET_S
 from snyper.cameras.times import iso, seconds_of
 
-_MAX_S = 7 * 86_400.0  # of an interval, and of a grace
 _FIELDS = ("zone", "interval_s", "grace_s", "asleep_until")
 
 
@@ -50,6 +50,6 @@ def _seconds(body: Mapping[str, Any], name: str, above: float = -1.0) -> float |
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not above < value <= _MAX_S or value < 0:
-        raise Malformed(f"{name} is a number of seconds up to {_MAX_S:,.0f}, or null")
+    if not is_number or not math.isfinite(value) or not above < value <= MAX_SET_S or value < 0:
+        raise Malformed(f"{name} is a number of seconds up to {MAX_SET_S:,.0f}, or null")
     return float(value)
