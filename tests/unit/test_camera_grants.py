@@ -28,6 +28,7 @@ def test_what_is_written_is_read() -> None:
     file = KeysFile(grants, {"a b": ("gate/*", "ประตู"), "'": ()})
     assert read_keys(keys_text(file)) == file
     assert read_keys("") == KeysFile()
+    assert read_keys("\ufeff" + keys_text(file)) == file
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def test_what_is_written_is_read() -> None:
         ("[a]\nwatch = ['@yard']", "no group @yard: .groups. has none"),
         ("[groups]\nyard = []\n[a]\nwatch = ['@Yard']", "no group @Yard: .groups. has yard"),
         ("not toml", "no TOML"),
+        ("a = " + "[" * 10_000, "no TOML"),
         ("".join(f"[k{number}]\n" for number in range(1_001)), "more than 1,000 keys"),
     ],
 )

@@ -68,6 +68,7 @@ BOARD = '[[board]]\nserial = "A"\nrole = "target"\nid = "target_1"\n'
     ("text", "words"),
     [
         ("[[board]", "no TOML"),
+        ("a = " + "[" * 10_000, "no TOML"),
         ("[boards]", "unknown [boards]"),
         ("board = 1", "[[board]]"),
         ("[board]\nrole = 1", "[[board]]"),

@@ -96,7 +96,7 @@ def load(path: Path) -> "Fleet":
     """Read a fleet's file. Raises FleetError that says what is not valid, OSError when it cannot be read."""
     try:
         document = tomllib.loads(_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise FleetError(f"{path} is no TOML: {_without_quotes(str(error))}") from None
     unknown = {name for name in document if name not in ("all", "board") and not role_of(name)}
     if unknown:

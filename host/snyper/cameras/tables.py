@@ -6,10 +6,12 @@ from typing import Any
 
 
 def read_tables(text: str) -> dict[str, Any]:
-    """Return what TOML says. Raises ValueError with what is wrong."""
+    """Return what TOML says, after a byte order mark too, as some editors write it. Raises ValueError with
+    what is wrong.
+    """
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"it is no TOML: {error}") from None
 
 
