@@ -313,6 +313,21 @@ def fill(disk: Path) -> None:
             pass
 
 
+async def put_until_it_waits(recorder: Recorder, seq: int) -> int:
+    """Put blocks from `seq` on until 15 kB wait for a disk that is full, and none is lost; return what comes
+    next.
+    """
+
+    def is_written_or_failing() -> bool:
+        return not recorder.progress.waiting_bytes or bool(recorder.progress.failing)
+
+    while not recorder.progress.failing or recorder.progress.waiting_bytes < 15_000:
+        await recorder.put(block_of("a", seq, 100), SPEC)
+        seq += 100
+        await until(is_written_or_failing, "it should be written or fail")
+    return seq
+
+
 async def test_a_full_disk_is_said_and_recorded_once_there_is_room(
     small_disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -328,10 +343,7 @@ async def test_a_full_disk_is_said_and_recorded_once_there_is_room(
         await recorder.put(block_of("a", 0, 100), SPEC)
         await until(lambda: recorder.progress.stored == 100, "it should be stored")
         fill(small_disk)
-        seq = 100
-        while not recorder.progress.failing or recorder.progress.waiting_bytes < 15_000:
-            await recorder.put(block_of("a", seq, 100), SPEC)
-            seq += 100
+        seq = await put_until_it_waits(recorder, 100)
         assert recorder.progress.failing == "the disk is full"
         for later in range(seq, seq + 5_000, 100):
             await recorder.put(block_of("a", later, 100), SPEC)
@@ -351,10 +363,7 @@ async def test_the_last_gap_is_recorded_on_a_disk_that_stays_full(small_disk: Pa
         await recorder.put(block_of("a", 0, 100), SPEC)
         await until(lambda: recorder.progress.stored == 100, "it should be stored")
         fill(small_disk)
-        seq = 100
-        while not recorder.progress.failing or recorder.progress.waiting_bytes < 15_000:
-            await recorder.put(block_of("a", seq, 100), SPEC)
-            seq += 100
+        seq = await put_until_it_waits(recorder, 100)
     check(small_disk / "r", {"a": range(seq)})
 
 
